@@ -1,0 +1,202 @@
+// The catalogue of reasons: everything this software can say about what went wrong, once.
+// Logs, annotations, events, metrics, `validate` and docs/reasons.md all render these entries, so a code, its
+// severity and its remedy mean the same wherever they are read. Codes are stable: they are part of the interface.
+
+import { admissionReasons, type Reason } from './admission-reasons.ts';
+
+/** When the next try makes sense: after a back-off; when bundle, host or retry annotation change; when the source changes. */
+export type Retry = 'transient' | 'content' | 'source';
+
+interface OperationalReason<Args> extends Reason<Args> {
+  readonly retry: Retry;
+}
+
+const operational = <Args>(reason: OperationalReason<Args>): OperationalReason<Args> => reason;
+
+interface SourceArgs {
+  readonly source: string;
+}
+interface Evidence {
+  readonly evidence: string;
+}
+interface ToolArgs extends Evidence {
+  readonly tool: string;
+}
+interface UnitArgs extends Evidence {
+  readonly unit: string;
+}
+interface PathArgs {
+  readonly path: string;
+}
+
+export const operationalReasons = {
+  SourceEmpty: operational({
+    severity: 'error',
+    retry: 'source',
+    meaning: 'The source exists and holds no data. After the deletion grace its certificates are taken off the host.',
+    remedy: 'Add at least one PEM certificate, or delete the source if its trust is no longer wanted.',
+    message: ({ source }: SourceArgs) => `${source} holds no data`,
+  }),
+  SourceWrongType: operational({
+    severity: 'error',
+    retry: 'source',
+    meaning: 'The Secret has a type other than Opaque. Its data, which may hold a private key, is not looked at.',
+    remedy: 'Recreate it with `kubectl create secret generic`, holding nothing but CA certificates.',
+    message: ({ source, type }: SourceArgs & { readonly type: string }) =>
+      `${source} has the type ${type}, expected Opaque`,
+  }),
+  SourceForbidden: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'The API server refuses to let the agent read the source. The host stays as it is.',
+    remedy: "Grant the agent's ServiceAccount get, list and watch on this one Secret (Role with resourceNames).",
+    message: ({ source, evidence }: SourceArgs & Evidence) => `${source} may not be read: ${evidence}`,
+  }),
+  SourceUnavailable: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning:
+      'The source could not be read: the API server is unreachable or answers with an error. The host stays as it is.',
+    remedy: 'Restore the connection to the API server; the agent goes on by itself.',
+    message: ({ source, evidence }: SourceArgs & Evidence) => `${source} could not be read: ${evidence}`,
+  }),
+  SourceDeleted: operational({
+    severity: 'warning',
+    retry: 'source',
+    meaning: 'The source was deleted. Its certificates are taken off the host when the deletion grace ends.',
+    remedy: 'Recreate the source before then to keep the trust; do nothing to let it go.',
+    message: ({ source, until }: SourceArgs & { readonly until: string }) =>
+      `${source} is gone; its certificates leave this host at ${until}`,
+  }),
+  UnsupportedDistribution: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'The host runs a distribution whose trust store the agent does not know.',
+    remedy: 'Keep the agent off this node pool, or use the way to add CAs that the distribution documents.',
+    message: ({ evidence }: Evidence) => `no trust store is known for this host: ${evidence}`,
+  }),
+  NoServiceManager: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'The host is not run by systemd, so the container runtime cannot be asked or restarted.',
+    remedy: 'Run the agent on a host booted with systemd, with the host root mounted and hostPID: true.',
+    message: ({ evidence }: Evidence) => `no service manager on this host: ${evidence}`,
+  }),
+  RuntimeNotFound: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'No container runtime that the agent knows is installed as a unit of the service manager.',
+    remedy: 'Install containerd with its containerd.service, or keep the agent off this node pool.',
+    message: ({ evidence }: Evidence) => `no known container runtime on this host: ${evidence}`,
+  }),
+  RuntimeUnknown: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning:
+      'It could not be found out which process of the container runtime is running, so nothing is claimed about it.',
+    remedy: 'Look at `systemctl status` of the unit; the agent goes on once the unit is active.',
+    message: ({ unit, evidence }: UnitArgs) => `${unit}: ${evidence}`,
+  }),
+  AnchorsReadOnly: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: "The host's folders for local certificates or for the agent's state cannot be written.",
+    remedy: 'Make the folder writable for root on the host; a read-only /usr needs a writable mount there.',
+    message: ({ path, evidence }: PathArgs & Evidence) => `${path} cannot be written: ${evidence}`,
+  }),
+  DiskFull: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'The disk of the host is full. What was trusted before is still trusted.',
+    remedy: 'Free space or inodes on the file system of this path.',
+    message: ({ path }: PathArgs) => `no space left on the device while writing ${path}`,
+  }),
+  ToolMissing: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'A program of the distribution that the trust store needs is not installed on the host.',
+    remedy: 'Install the package that holds it: ca-certificates and openssl.',
+    message: ({ tool, evidence }: ToolArgs) => `${tool} could not be started: ${evidence}`,
+  }),
+  ToolFailed: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'A program of the distribution ended with an error.',
+    remedy: 'Run it by hand on the host and mend what it complains about.',
+    message: ({ tool, evidence }: ToolArgs) => `${tool} failed: ${evidence}`,
+  }),
+  ToolTimedOut: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'A program of the distribution did not end in time and was killed.',
+    remedy: 'Look for another run of it that hangs, or for a slow disk, on the host.',
+    message: ({ tool, evidence }: ToolArgs) => `${tool} ${evidence}`,
+  }),
+  StoreBrokenBefore: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning:
+      "The host's bundle holds a block that does not parse, and not one of ours: OpenSSL loads nothing of it. Nothing was changed.",
+    remedy: 'Mend or remove the named file, then run the distribution’s update tool.',
+    message: ({ path, evidence }: PathArgs & Evidence) => `${path} was broken before us: ${evidence}`,
+  }),
+  StoreIncomplete: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'The rebuilt store lacks a certificate that must be in it.',
+    remedy:
+      "Look at the named certificate and at the tool's output; set node-trust-agent/retry on the Node to try again.",
+    message: ({ path, evidence }: PathArgs & Evidence) => `${path} is incomplete: ${evidence}`,
+  }),
+  StoreUnreadable: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'A file of the store could not be read, so nothing is claimed about it.',
+    remedy: 'Look at the named path on the host: its links, its file type and its permissions.',
+    message: ({ path, evidence }: PathArgs & Evidence) => `${path} could not be read: ${evidence}`,
+  }),
+  StillTrusted: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: "A certificate that was taken away is still trusted through somebody else's file.",
+    remedy: 'Remove the named file and run the update tool, if the certificate is to go.',
+    message: ({ path, evidence }: PathArgs & Evidence) => `${evidence} is still trusted through ${path}`,
+  }),
+  RuntimeUnhealthy: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'The container runtime did not come back from its restart.',
+    remedy: 'Look at `journalctl -u` of the unit; the certificates are in the store and are taken up when it starts.',
+    message: ({ unit, evidence }: UnitArgs) => `${unit} did not come back: ${evidence}`,
+  }),
+  RestartDeferred: operational({
+    severity: 'warning',
+    retry: 'transient',
+    meaning:
+      'The store is up to date; the runtime is restarted at the time given, so that a fleet does not restart at once.',
+    remedy: 'Wait, or restart the runtime on this node by hand.',
+    message: ({ unit, until }: { readonly unit: string; readonly until: string }) => `${unit} is restarted at ${until}`,
+  }),
+  HostLocked: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'Another node-trust-agent works on this host.',
+    remedy: 'Stop the other one, or let it do the work.',
+    message: ({ evidence }: Evidence) => `another agent holds this host: ${evidence}`,
+  }),
+  StateTooNew: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'The state on the host was written by a newer agent. This one leaves everything as it is.',
+    remedy: 'Run the newer version of the agent on this node.',
+    message: ({ path, found, known }: PathArgs & { readonly found: number; readonly known: number }) =>
+      `${path} has schema version ${found}, this agent knows ${known}`,
+  }),
+} as const;
+
+export const catalogue = { ...admissionReasons, ...operationalReasons };
+
+export type AdmissionCode = keyof typeof admissionReasons;
+export type OperationalCode = keyof typeof operationalReasons;
+export type ReasonCode = AdmissionCode | OperationalCode;
+export type ReasonArgs<C extends ReasonCode> = Parameters<(typeof catalogue)[C]['message']>[0];

@@ -70,21 +70,21 @@ export const operationalReasons = {
   }),
   UnsupportedDistribution: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning: 'The host runs a distribution whose trust store the agent does not know.',
     remedy: 'Keep the agent off this node pool, or use the way to add CAs that the distribution documents.',
     message: ({ evidence }: Evidence) => `no trust store is known for this host: ${evidence}`,
   }),
   NoServiceManager: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning: 'The host is not run by systemd, so the container runtime cannot be asked or restarted.',
     remedy: 'Run the agent on a host booted with systemd, with the host root mounted and hostPID: true.',
     message: ({ evidence }: Evidence) => `no service manager on this host: ${evidence}`,
   }),
   RuntimeNotFound: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning: 'No container runtime that the agent knows is installed as a unit of the service manager.',
     remedy: 'Install containerd with its containerd.service, or keep the agent off this node pool.',
     message: ({ evidence }: Evidence) => `no known container runtime on this host: ${evidence}`,
@@ -99,7 +99,7 @@ export const operationalReasons = {
   }),
   AnchorsReadOnly: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning: "The host's folders for local certificates or for the agent's state cannot be written.",
     remedy: 'Make the folder writable for root on the host; a read-only /usr needs a writable mount there.',
     message: ({ path, evidence }: PathArgs & Evidence) => `${path} cannot be written: ${evidence}`,
@@ -113,7 +113,7 @@ export const operationalReasons = {
   }),
   ToolMissing: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning: 'A program of the distribution that the trust store needs is not installed on the host.',
     remedy: 'Install the package that holds it: ca-certificates and openssl.',
     message: ({ tool, evidence }: ToolArgs) => `${tool} could not be started: ${evidence}`,
@@ -134,7 +134,7 @@ export const operationalReasons = {
   }),
   StoreBrokenBefore: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning:
       "The host's bundle holds a block that does not parse, and not one of ours: OpenSSL loads nothing of it. Nothing was changed.",
     remedy: 'Mend or remove the named file, then run the distribution’s update tool.',
@@ -154,13 +154,6 @@ export const operationalReasons = {
     meaning: 'A file of the store could not be read, so nothing is claimed about it.',
     remedy: 'Look at the named path on the host: its links, its file type and its permissions.',
     message: ({ path, evidence }: PathArgs & Evidence) => `${path} could not be read: ${evidence}`,
-  }),
-  StillTrusted: operational({
-    severity: 'error',
-    retry: 'content',
-    meaning: "A certificate that was taken away is still trusted through somebody else's file.",
-    remedy: 'Remove the named file and run the update tool, if the certificate is to go.',
-    message: ({ path, evidence }: PathArgs & Evidence) => `${evidence} is still trusted through ${path}`,
   }),
   RuntimeUnhealthy: operational({
     severity: 'error',
@@ -186,7 +179,7 @@ export const operationalReasons = {
   }),
   StateTooNew: operational({
     severity: 'error',
-    retry: 'content',
+    retry: 'transient',
     meaning: 'The state on the host was written by a newer agent. This one leaves everything as it is.',
     remedy: 'Run the newer version of the agent on this node.',
     message: ({ path, found, known }: PathArgs & { readonly found: number; readonly known: number }) =>

@@ -1,0 +1,150 @@
+// The daemon of one node: puts the parts together, makes passes until it is told to end or its Node has left the pool.
+// What a pass does is in node-pass.ts and reconcile.ts; when one is made, in loop.ts.
+
+import { createHash } from 'node:crypto';
+import { type Endpoints, serveEndpoints } from './endpoints.ts';
+import { errorText } from './errors.ts';
+import { createDriftWatch } from './host/drift.ts';
+import { createFactsFile } from './host/facts.ts';
+import { openHost } from './host/host.ts';
+import { type HostLock, lockHost } from './host/lock.ts';
+import { createHostRoot } from './host/root.ts';
+import { createKubeClient } from './kube/client.ts';
+import { createOwnNode } from './kube/own-node.ts';
+import { createSecretSource } from './kube/secret-source.ts';
+import { watchSecret } from './kube/secret-watch.ts';
+import { createStatusWriter } from './kube/status-writer.ts';
+import type { Log } from './log.ts';
+import { createLoop } from './loop.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createNodePass, type NodePass } from './node-pass.ts';
+import { createPool, type PoolLabel } from './pool.ts';
+import type { PassContext } from './reconcile.ts';
+
+export interface AgentConfig {
+  readonly nodeName: string;
+  /** Undefined: the pod's ServiceAccount, else what kubectl would use. */
+  readonly kubeconfig: string | undefined;
+  readonly secret: { readonly namespace: string; readonly name: string };
+  readonly hostRoot: string;
+  /** Undefined: every node is enabled. */
+  readonly enabledBy: PoolLabel | undefined;
+  readonly pollIntervalMs: number;
+  readonly spreadMs: number;
+  readonly deletionGraceMs: number;
+  readonly admission: PassContext['admission'];
+  readonly listen: { readonly host: string; readonly port: number };
+}
+
+/** A pass that takes longer than this hangs in something that has no time-out of its own. */
+const maxPassMs = 10 * 60_000;
+/** The deletion grace is longer by up to this share of it, by node, so that a fleet does not let go in the same second. */
+const graceJitter = 0.2;
+/** Between the two reads that prove that a Node has left its pool. */
+const leaveConfirmMs = 10_000;
+/** For taking the trust away in what a pod has left of its grace period, after its Node has left the pool. */
+const farewellMs = 90_000;
+
+/**
+ * Resolves when the signal aborts or the Node has left its pool.
+ * Throws KubeError for a kubeconfig that cannot be used, and what listen(2) says of the address.
+ */
+export async function runAgent(config: AgentConfig, log: Log, signal: AbortSignal): Promise<void> {
+  await using cleanup = new AsyncDisposableStack();
+  const now = (): Date => new Date();
+  const client = createKubeClient(config.kubeconfig === undefined ? {} : { kubeconfigPath: config.kubeconfig });
+  const node = createOwnNode({ client, name: config.nodeName });
+  const pool = createPool({ node, label: config.enabledBy, confirmMs: leaveConfirmMs });
+  const root = createHostRoot(config.hostRoot);
+  const metrics = createMetrics();
+  const share = shareOf(config.nodeName);
+  let lock: HostLock | undefined;
+  cleanup.defer(() => lock?.release());
+
+  const watched = watchPass(
+    createNodePass({
+      source: createSecretSource({ client, ...config.secret }),
+      // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
+      async openHost() {
+        lock ??= await lockHost(root);
+        const host = await openHost({ root, runtime: 'required', now });
+        await drift.cover(host.watched);
+        return host;
+      },
+      node,
+      pool,
+      facts: createFactsFile(root),
+      writer: createStatusWriter(node, now),
+      metrics,
+      log,
+      now,
+      graceMs: config.deletionGraceMs * (1 + graceJitter * share),
+      restartDelayMs: config.spreadMs * share,
+      admission: config.admission,
+    }),
+  );
+  const loop = createLoop({ pass: watched.pass, pollIntervalMs: config.pollIntervalMs, now, random: Math.random });
+  const drift = cleanup.use(createDriftWatch(root, () => loop.poke('drift')));
+  const endpoints = cleanup.use(await serveFor(watched, metrics, config));
+  log.info({ node: node.name, server: client.server, hostRoot: root.path, listen: endpoints.url }, 'agent started');
+
+  const ending = new AbortController();
+  const running = AbortSignal.any([signal, ending.signal]);
+  const onTrouble = ({ evidence }: { readonly evidence: string }): void => log.warn({ evidence }, 'watch interrupted');
+  const watching = watchSecret({ client, ...config.secret, onEvent: loop.poke, onTrouble }, running);
+  try {
+    await loop.run(running);
+  } finally {
+    ending.abort();
+    await watching;
+  }
+  if (signal.aborted && lock !== undefined) await sayFarewell();
+  log.info({}, 'agent ended');
+
+  /** A label that goes away ends the pod, too: told to end, the agent looks whether it was this, and if so ends its work. */
+  async function sayFarewell(): Promise<void> {
+    const patience = AbortSignal.timeout(farewellMs);
+    try {
+      const membership = await pool.judge(await node.read(patience), patience);
+      if (membership === 'left') await watched.pass(['left the pool'], patience);
+    } catch (error) {
+      log.error({ evidence: errorText(error) }, 'leaving the pool was not finished');
+    }
+  }
+}
+
+interface WatchedPass {
+  readonly pass: NodePass;
+  /** What is wrong, or undefined. */
+  hanging(): string | undefined;
+  unproven(): string | undefined;
+}
+
+function watchPass(inner: NodePass): WatchedPass {
+  let since: number | undefined;
+  let hasEnded = false;
+  return {
+    async pass(reasons, signal) {
+      since = performance.now();
+      try {
+        const next = await inner(reasons, signal);
+        hasEnded = true;
+        return next;
+      } finally {
+        since = undefined;
+      }
+    },
+    hanging: () => (since !== undefined && performance.now() - since > maxPassMs ? 'a pass hangs' : undefined),
+    unproven: () => (hasEnded ? undefined : 'the first pass has not ended'),
+  };
+}
+
+function serveFor({ hanging, unproven }: WatchedPass, metrics: Metrics, { listen }: AgentConfig): Promise<Endpoints> {
+  const render = async () => ({ contentType: metrics.contentType, text: await metrics.render() });
+  return serveEndpoints({ ...listen, live: hanging, ready: unproven, metrics: render });
+}
+
+/** From 0 to 1, always the same for a name, evenly spread over names. */
+function shareOf(nodeName: string): number {
+  return createHash('sha256').update(nodeName).digest().readUInt32BE() / 2 ** 32;
+}

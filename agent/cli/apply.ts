@@ -1,0 +1,181 @@
+// `node-trust apply` and `remove`: one pass on this machine, without a cluster. The same pass as the daemon's, with another
+// source; at once, since whoever types it has chosen the moment.
+
+import { AgentError } from '../errors.ts';
+import { type Host, openHost } from '../host/host.ts';
+import { lockHost } from '../host/lock.ts';
+import { createHostRoot } from '../host/root.ts';
+import { admissionFor, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
+import { decideTrust, withdrawTrust } from '../trust/desired.ts';
+import { ownOnHost } from '../trust/observation.ts';
+import { describeStep, planTrust, type Step } from '../trust/plan.ts';
+import { operationalReasons } from '../trust/reasons.ts';
+import type { Source } from '../trust/source.ts';
+import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
+import { defineCommand, type ExitCode, type Terminal } from './command.ts';
+import { readSource, UnreadableError } from './entries.ts';
+import { switchFlag, textFlag } from './flags.ts';
+import { admissionFlags } from './validate.ts';
+
+const hostFlags = {
+  hostRoot: textFlag('host-root', "Folder that holds the host's root; any other than / is a sandbox", {
+    placeholder: 'DIR',
+    fallback: '/',
+    shown: '/',
+  }),
+  dryRun: switchFlag('dry-run', 'Print what would be done, and do nothing'),
+  json: switchFlag('json', 'Print one JSON object'),
+} as const;
+
+export const apply = defineCommand({
+  name: 'apply',
+  synopsis: '--file PATH [FLAGS]',
+  about: `Makes this machine trust the certificates of PATH, and no others of ours: they are judged, written to the trust store,
+read back, and containerd is restarted if it must be. PATH is what validate takes. Needs root.`,
+  flags: {
+    file: textFlag('file', 'PEM file, folder, Secret manifest, or - for standard input', {
+      placeholder: 'PATH',
+      fallback: undefined,
+    }),
+    ...hostFlags,
+    ...admissionFlags,
+  },
+  positionals: { min: 0, max: 0 },
+  async run({ values }, terminal, signal) {
+    if (values.file === undefined) {
+      terminal.err('node-trust apply: expected --file PATH\n');
+      return 2;
+    }
+    try {
+      const { name, snapshot, findings } = await readSource(values.file, terminal);
+      const [malformed] = findings;
+      if (malformed !== undefined) {
+        terminal.err(`node-trust apply: ${name}, ${sentence(describeFinding(malformed), malformed.remedy)}\n`);
+        return 1;
+      }
+      // To the daemon an empty source is one that lets go of its trust; a person who names an empty folder made a mistake.
+      if (snapshot.kind === 'present' && snapshot.entries.size === 0) {
+        const { message, remedy } = operationalReasons.SourceEmpty;
+        terminal.err(`node-trust apply: SourceEmpty: ${sentence(message({ source: name }), remedy)}\n`);
+        return 1;
+      }
+      const source: Source = { name, read: () => Promise.resolve(snapshot) };
+      return await passOnce({ source, aim: 'follow', admission: values }, values, terminal, signal);
+    } catch (error) {
+      return explainFailure('apply', error, terminal);
+    }
+  },
+});
+
+export const remove = defineCommand({
+  name: 'remove',
+  synopsis: '[FLAGS]',
+  about: `Takes away every certificate that apply or run put onto this machine, and restarts containerd if it must be, so that it
+forgets them too. What others put there stays. Needs root.`,
+  flags: hostFlags,
+  positionals: { min: 0, max: 0 },
+  async run({ values }, terminal, signal) {
+    const source: Source = { name: 'remove', read: () => Promise.resolve({ kind: 'absent' }) };
+    const admission = { maxCertificates: 1, allowNonCa: false };
+    try {
+      return await passOnce({ source, aim: 'withdraw', admission }, values, terminal, signal);
+    } catch (error) {
+      return explainFailure('remove', error, terminal);
+    }
+  },
+});
+
+type Wish = Pick<PassContext, 'source' | 'aim' | 'admission'>;
+interface HostValues {
+  readonly hostRoot: string;
+  readonly dryRun: boolean;
+  readonly json: boolean;
+}
+
+async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, signal: AbortSignal): Promise<ExitCode> {
+  const root = createHostRoot(values.hostRoot);
+  const now = (): Date => new Date();
+  const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now });
+  if (values.dryRun) return describePlan(wish, await open(), values.json, terminal, signal);
+  const lock = await lockHost(root);
+  try {
+    const outcome = await reconcile(
+      {
+        ...wish,
+        openHost: open,
+        now,
+        graceMs: 0,
+        restartDelayMs: 0,
+        retryMark: now().toISOString(),
+        report: () => Promise.resolve(),
+        onStep: (step) => values.json || terminal.out(`done: ${describeStep(step)}\n`),
+      },
+      signal,
+    );
+    if (outcome.status.state === 'Disabled') await (await open()).facts.forget();
+    printOutcome(outcome, values.json, terminal);
+    return exitCodeOf(outcome);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function describePlan(
+  wish: Wish,
+  host: Host,
+  json: boolean,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  const { source, aim } = wish;
+  const observed = await host.observe(signal);
+  const { source: memory } = await host.facts.read();
+  const admission = admissionFor(host, wish.admission);
+  const context = { source: source.name, memory, onHost: ownOnHost(observed), now: new Date(), graceMs: 0, admission };
+  const decision = aim === 'withdraw' ? withdrawTrust(source.name) : decideTrust(await source.read(signal), context);
+  const accepted = decision.verdict.kind === 'admitted' || decision.verdict.kind === 'withdrawn';
+  const plan: readonly Step[] = accepted ? planTrust(decision.desired, observed) : [];
+  const steps = plan.map(describeStep);
+  if (json) terminal.out(`${JSON.stringify({ version: 1, accepted, steps, findings: decision.findings }, null, 2)}\n`);
+  else {
+    for (const finding of decision.findings) {
+      terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
+    }
+    for (const step of steps) terminal.out(`would ${step}\n`);
+    if (accepted && steps.length === 0) terminal.out('nothing to do\n');
+  }
+  return accepted ? 0 : 1;
+}
+
+function printOutcome({ status, steps }: Outcome, json: boolean, terminal: Terminal): void {
+  const { state, reason, message, observed } = status;
+  if (json) {
+    const details = JSON.parse(formatDetails(status)) as object;
+    const facts = {
+      version: 1,
+      state,
+      reason,
+      message,
+      bundle: status.trusted?.bundle,
+      observed,
+      steps: steps.map(describeStep),
+    };
+    terminal.out(`${JSON.stringify({ ...facts, ...details }, null, 2)}\n`);
+    return;
+  }
+  for (const warning of status.warnings) terminal.out(`warning: ${warning}\n`);
+  terminal.out(`${state}${reason && ` (${reason})`}: ${message}\n`);
+}
+
+function exitCodeOf({ status: { state } }: Outcome): ExitCode {
+  if (state === 'Synced' || state === 'Disabled') return 0;
+  return state === 'Failed' ? 3 : 1;
+}
+
+function explainFailure(command: string, error: unknown, terminal: Terminal): ExitCode {
+  if (error instanceof UnreadableError) terminal.err(`node-trust ${command}: ${error.message}\n`);
+  else if (error instanceof AgentError)
+    terminal.err(`node-trust ${command}: ${error.code}: ${sentence(error.message, error.remedy)}\n`);
+  else throw error;
+  return 3;
+}

@@ -1,0 +1,184 @@
+// Programs of the host, run without a shell: directly on a machine, through nsenter from the pod, or, for a sandbox,
+// the sandbox's own program and else the machine's. Time and output are bounded; what is killed is killed with all its
+// children. `execa` is imported here only.
+
+import { stat } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { posix } from 'node:path';
+import { execa } from 'execa';
+import { AgentError } from '../errors.ts';
+
+export interface CommandOutput {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Commands {
+  /** How the programs are run, for logs and evidence. */
+  readonly way: 'directly' | 'nsenter' | 'sandbox';
+  /** The path under which a program that is run here finds a path of the host. */
+  pathOf(hostPath: string): string;
+  /**
+   * Throws `ToolMissing`, `ToolTimedOut`, or `ToolFailed` for an exit code that is not 0.
+   * When the signal aborts, the program has {@link graceMs} to come to its end before it is killed: a store's tool
+   * that is cut off in the middle leaves more to mend than one that ends.
+   */
+  run(
+    program: string,
+    args: readonly string[],
+    limits: { readonly timeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<CommandOutput>;
+}
+
+const graceMs = 7_000;
+const maxOutputBytes = 1024 * 1024;
+const hostPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** `-t 1`: the host's first process; mount, UTS, IPC, network and PID namespaces are entered (nsenter(1)). */
+const nsenter = ['nsenter', '-t', '1', '-m', '-u', '-i', '-n', '-p', '--'] as const;
+
+/**
+ * Which way leads to the host whose root is at `rootPath`: our own root is our own machine; the root of PID 1 that is not
+ * ours is the host of this pod; any other folder is a sandbox.
+ */
+export async function createHostCommands(rootPath: string): Promise<Commands> {
+  if (await sameFolder(rootPath, '/')) return createCommands('directly', rootPath);
+  if (await sameFolder(rootPath, '/proc/1/root')) return createCommands('nsenter', rootPath);
+  return createCommands('sandbox', rootPath);
+}
+
+function createCommands(way: Commands['way'], rootPath: string): Commands {
+  const root = posix.resolve(rootPath);
+  return {
+    way,
+    pathOf: (path) => (way === 'sandbox' ? root + path : path),
+    async run(program, args, limits, signal) {
+      const [file, ...rest] = way === 'nsenter' ? [...nsenter, program, ...args] : [await locate(program), ...args];
+      return execute({ program, file, args: rest, ...limits }, signal);
+    },
+  };
+
+  /** A sandbox brings its own programs. Its service manager is never the machine's. */
+  async function locate(program: string): Promise<string> {
+    if (way !== 'sandbox') return program;
+    for (const folder of ['/usr/sbin', '/usr/bin']) {
+      const own = root + posix.join(folder, program);
+      if (await isFile(own)) return own;
+    }
+    if (program === 'systemctl')
+      throw new AgentError('ToolMissing', { tool: program, evidence: `none in ${root}/usr/bin` });
+    return program;
+  }
+}
+
+interface Invocation {
+  readonly program: string;
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly timeoutMs: number;
+}
+
+interface Ended {
+  readonly exitCode?: number | undefined;
+  readonly signal?: string | undefined;
+  readonly code?: string | undefined;
+  readonly isMaxBuffer: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function execute(invocation: Invocation, signal: AbortSignal): Promise<CommandOutput> {
+  const { program, file, args, timeoutMs } = invocation;
+  const child = execa(file, args, {
+    env: { PATH: hostPath, LANG: 'C.UTF-8', HOME: '/' },
+    extendEnv: false,
+    stdin: 'ignore',
+    detached: true, // a process group of its own, so that its children can be ended with it
+    cleanup: false,
+    reject: false,
+    maxBuffer: maxOutputBytes,
+    encoding: 'utf8',
+  });
+  const kill = (): void => killGroup(child.pid);
+  const deadline = setTimeout(kill, timeoutMs);
+  const grace = { timer: undefined as NodeJS.Timeout | undefined };
+  const onAbort = (): void => {
+    grace.timer = setTimeout(kill, graceMs);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  const startedAt = performance.now();
+  try {
+    const result = await child;
+    if (result.exitCode === 0) return { exitCode: 0, stdout: result.stdout, stderr: result.stderr };
+    kill(); // its children, if any are left
+    throw failure(result, performance.now() - startedAt);
+  } finally {
+    clearTimeout(deadline);
+    clearTimeout(grace.timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+
+  function failure(result: Ended, elapsedMs: number): AgentError {
+    const said = lastLine(result.stderr) || lastLine(result.stdout) || 'it printed nothing';
+    if (result.isMaxBuffer) {
+      return new AgentError('ToolFailed', {
+        tool: program,
+        evidence: `it printed more than ${maxOutputBytes} bytes and was stopped`,
+      });
+    }
+    if (result.code === 'ENOENT' || result.code === 'EACCES') {
+      return new AgentError('ToolMissing', { tool: program, evidence: result.code });
+    }
+    // nsenter(1) answers like a shell: 127 for a program that is not there, 126 for one that cannot be run.
+    if (file === nsenter[0] && (result.exitCode === 127 || result.exitCode === 126)) {
+      return new AgentError('ToolMissing', { tool: program, evidence: said });
+    }
+    if (result.exitCode === undefined && elapsedMs >= timeoutMs) {
+      return new AgentError('ToolTimedOut', {
+        tool: program,
+        evidence: `did not end within ${timeoutMs / 1000} s and was killed; last words: ${said}`,
+      });
+    }
+    if (result.exitCode === undefined) {
+      const name = result.signal ?? 'a signal';
+      return new AgentError('ToolFailed', {
+        tool: program,
+        evidence: `ended by ${name}${signal.aborted ? ', since the agent is stopping' : ''}`,
+      });
+    }
+    return new AgentError('ToolFailed', { tool: program, evidence: `exit code ${result.exitCode}: ${said}` });
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, constants.signals.SIGKILL);
+  } catch {
+    // Nobody is left in the group.
+  }
+}
+
+/** One line for a message; a tool's chatter is bounded. */
+function lastLine(output: string): string {
+  return (output.trimEnd().split('\n').at(-1) ?? '').trim().slice(0, 300);
+}
+
+async function sameFolder(one: string, other: string): Promise<boolean> {
+  try {
+    const [a, b] = await Promise.all([stat(one, { bigint: true }), stat(other, { bigint: true })]);
+    return a.dev === b.dev && a.ino === b.ino;
+  } catch {
+    return false; // /proc/1/root may be refused to an ordinary user
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}

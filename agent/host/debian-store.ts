@@ -1,0 +1,246 @@
+// The trust store of Debian and Ubuntu (update-ca-certificates(8)): anchors are *.crt files, one certificate each; the
+// tool concatenates them into one bundle and links each by the hash of its subject for look-ups by folder (CApath).
+// The tool exits 0 whatever it made, takes no lock, and does not mend the hash links of what it did not add itself, so
+// everything here is judged by reading back. In a sandbox it is redirected by its own options, with the inputs given
+// relative to the store, so that the links it makes are right from every point of view.
+
+import { posix } from 'node:path';
+import { AgentError } from '../errors.ts';
+import { type Certificate, type Fingerprint, parseCanonicalPem } from '../trust/certificate.ts';
+import {
+  type Anchor,
+  type AnchorName,
+  anchorName,
+  parseAnchorName,
+  type StoreObservation,
+} from '../trust/observation.ts';
+import type { Commands } from './commands.ts';
+import { stateFolder } from './facts.ts';
+import type { HostRoot } from './root.ts';
+import { type BundleReading, readBundle, type TrustStore } from './trust-store.ts';
+
+const tool = 'update-ca-certificates';
+const toolTimeoutMs = 120_000;
+const anchorsFolder = '/usr/local/share/ca-certificates';
+const distributionFolder = '/usr/share/ca-certificates';
+const selectionFile = '/etc/ca-certificates.conf';
+const storeFolder = '/etc/ssl/certs';
+const hooksFolder = '/etc/ca-certificates/update.d';
+const bundlePath = `${storeFolder}/ca-certificates.crt`;
+const stageFolder = `${stateFolder}/stage`;
+
+export function createDebianStore(root: HostRoot, commands: Commands): TrustStore {
+  async function observe(): Promise<StoreObservation> {
+    const anchors = await readAnchors();
+    const links = await root.readLinks(storeFolder);
+    const { fingerprints, broken } = await readBundleFile(bundlePath);
+    return {
+      anchors,
+      derived: [...links.keys()].flatMap((name) => parseAnchorName(name, '.pem') ?? []),
+      bundle: broken === undefined ? fingerprints : new Set(),
+      indexed: await readIndex(anchors, links),
+    };
+  }
+
+  async function readAnchors(): Promise<readonly Anchor[]> {
+    const entries = await root.readFolder(anchorsFolder);
+    if (entries === 'absent') return [];
+    const names = entries.flatMap(({ name, kind }) => {
+      const anchor = kind === 'folder' ? undefined : parseAnchorName(name, '.crt');
+      return anchor === undefined ? [] : [{ name: anchor, kind }];
+    });
+    return Promise.all(names.map(async ({ name, kind }) => ({ name, certificate: await readAnchor(name, kind) })));
+  }
+
+  async function readAnchor(name: AnchorName, kind: string): Promise<Certificate | undefined> {
+    const bytes = kind === 'file' ? await root.readFile(anchorPath(name)) : 'absent';
+    const certificate = bytes === 'absent' ? undefined : parseCanonicalPem(Buffer.from(bytes).toString('latin1'));
+    return certificate !== undefined && anchorName(certificate.fingerprint) === name ? certificate : undefined;
+  }
+
+  /**
+   * A look-up tries HASH.0, HASH.1 and so on until one is missing. The link need not lead to our own file: of two files
+   * with the same certificate, openssl-rehash(1) links one.
+   */
+  async function readIndex(anchors: readonly Anchor[], links: ReadonlyMap<string, string>): Promise<Set<Fingerprint>> {
+    const reachable = new Set([...links].filter(([name]) => isReachable(name, links)).map(([, target]) => target));
+    const indexed = new Set<Fingerprint>();
+    const pending = new Set<Fingerprint>();
+    for (const { name, certificate } of anchors) {
+      if (certificate === undefined) continue;
+      const link = `${name}.pem`;
+      const leadsHere = (await root.resolve(posix.join(storeFolder, link))) === (await root.resolve(anchorPath(name)));
+      (leadsHere && reachable.has(link) ? indexed : pending).add(certificate.fingerprint);
+    }
+    if (pending.size === 0) return indexed;
+    for (const target of reachable) {
+      const { fingerprints } = await readBundleFile(posix.resolve(storeFolder, target));
+      for (const fingerprint of fingerprints) if (pending.has(fingerprint)) indexed.add(fingerprint);
+    }
+    return indexed;
+  }
+
+  async function readBundleFile(path: string): Promise<BundleReading> {
+    const bytes = await root.readFile(path);
+    return bytes === 'absent' ? { fingerprints: new Set(), broken: undefined } : readBundle(bytes);
+  }
+
+  /** Every file that the tool puts into the bundle as things stand, ours included. */
+  async function listInputs(): Promise<readonly string[]> {
+    const selection = await root.readFile(selectionFile);
+    const lines = selection === 'absent' ? [] : Buffer.from(selection).toString('utf8').split('\n');
+    const selected = lines.filter((line) => line !== '' && !/^[#!]/.test(line));
+    return [...selected.map((line) => posix.join(distributionFolder, line)), ...(await listLocal(anchorsFolder))];
+  }
+
+  /** As `find -L -type f -name '*.crt'` sees the folder, to a depth that no administrator reaches by intent. */
+  async function listLocal(folder: string, depth = 0): Promise<readonly string[]> {
+    const entries = depth > 8 ? [] : await root.readFolder(folder);
+    if (entries === 'absent') return [];
+    const found = entries.map(async ({ name, kind }) => {
+      const path = posix.join(folder, name);
+      if (kind === 'folder') return listLocal(path, depth + 1);
+      if (!name.endsWith('.crt')) return [];
+      return (await root.readFile(path)) === 'absent' ? [] : [path];
+    });
+    return (await Promise.all(found)).flat();
+  }
+
+  /**
+   * The distribution's own certificates are read, not staged: they take the tool twenty times as long as the local ones,
+   * and they are what the real bundle is made of already.
+   */
+  async function stage(
+    certificates: readonly Certificate[],
+    without: readonly AnchorName[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const leaving = new Set(without.map(anchorPath));
+    const inputs = (await listInputs()).filter((path) => !leaving.has(path) && !isOurs(path));
+    for (const path of inputs) {
+      const { broken } = await readBundleFile(path);
+      if (broken !== undefined) {
+        throw new AgentError('StoreBrokenBefore', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
+      }
+    }
+    await root.removeFolder(stageFolder);
+    try {
+      await root.makeFolder(`${stageFolder}/store`);
+      await root.writeFile(`${stageFolder}/selection`, '');
+      for (const certificate of certificates) {
+        await root.writeFile(`${stageFolder}/local/${anchorName(certificate.fingerprint)}.crt`, certificate.pem);
+      }
+      const local = inputs.filter((path) => path.startsWith(anchorsFolder));
+      for (const [index, path] of local.entries()) {
+        const bytes = await root.readFile(path);
+        if (bytes !== 'absent') await root.writeFile(`${stageFolder}/local/foreign-${index}.crt`, bytes);
+      }
+      await runTool(
+        { store: `${stageFolder}/store`, local: `${stageFolder}/local`, selection: `${stageFolder}/selection` },
+        signal,
+      );
+      const staged = `${stageFolder}/store/ca-certificates.crt`;
+      verifyReading(staged, await readBundleFile(staged), certificates);
+    } finally {
+      await root.removeFolder(stageFolder);
+    }
+  }
+
+  async function rebuild(certificates: readonly Certificate[], signal: AbortSignal): Promise<readonly string[]> {
+    const before = await readBundleFile(bundlePath);
+    await (commands.way === 'sandbox'
+      ? runTool({ store: storeFolder, local: anchorsFolder, selection: selectionFile }, signal)
+      : commands.run(tool, [], { timeoutMs: toolTimeoutMs }, signal));
+    const after = await readBundleFile(bundlePath);
+    verifyReading(bundlePath, after, certificates);
+    const inputs = await listInputs();
+    const readings = await Promise.all(inputs.map(readBundleFile));
+    const missing = inputs.filter((_, index) =>
+      [...(readings[index]?.fingerprints ?? [])].some((fingerprint) => !after.fingerprints.has(fingerprint)),
+    );
+    if (missing.length > 0) {
+      throw new AgentError('StoreIncomplete', {
+        path: bundlePath,
+        evidence: `it lacks what is in ${missing.join(', ')}`,
+      });
+    }
+    const ours = new Set(certificates.map(({ fingerprint }) => fingerprint));
+    const left = [...before.fingerprints].filter(
+      (fingerprint) => !after.fingerprints.has(fingerprint) && !ours.has(fingerprint),
+    );
+    return left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${left.join(', ')}`];
+  }
+
+  async function runTool(
+    { store, local, selection }: { readonly store: string; readonly local: string; readonly selection: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    await root.makeFolder(store);
+    const options = {
+      '--etccertsdir': commands.pathOf(store),
+      '--localcertsdir': posix.relative(store, local),
+      '--certsdir': posix.relative(store, distributionFolder),
+      '--certsconf': commands.pathOf(selection),
+      '--hooksdir': commands.pathOf(store === storeFolder ? hooksFolder : `${stageFolder}/no-hooks`),
+    };
+    await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
+  }
+
+  async function unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void> {
+    for (const name of names) await root.remove(posix.join(storeFolder, `${name}.pem`));
+    await reindex(signal);
+  }
+
+  /** It exits 1 for a dangling link of anybody's and has then still done all the rest: the read-back is the judge. */
+  async function reindex(signal: AbortSignal): Promise<void> {
+    try {
+      await commands.run('openssl', ['rehash', commands.pathOf(storeFolder)], { timeoutMs: toolTimeoutMs }, signal);
+    } catch (error) {
+      if (!(error instanceof AgentError) || error.code !== 'ToolFailed') throw error;
+    }
+  }
+
+  return {
+    bundlePath,
+    watched: [anchorsFolder, bundlePath],
+    observe,
+    stage,
+    writeAnchor: (certificate) => root.writeFile(anchorPath(anchorName(certificate.fingerprint)), certificate.pem),
+    removeAnchor: (name) => root.remove(anchorPath(name)),
+    unindex,
+    reindex,
+    rebuild,
+  };
+}
+
+function anchorPath(name: AnchorName): string {
+  return posix.join(anchorsFolder, `${name}.crt`);
+}
+
+function isOurs(path: string): boolean {
+  return posix.dirname(path) === anchorsFolder && parseAnchorName(posix.basename(path), '.crt') !== undefined;
+}
+
+/** HASH.N counts only where HASH.0 to HASH.N-1 are there. */
+function isReachable(name: string, links: ReadonlyMap<string, string>): boolean {
+  const match = /^([0-9a-f]{8})\.(\d{1,3})$/.exec(name);
+  if (match?.[2] === undefined) return false;
+  return Array.from({ length: Number(match[2]) }, (_, index) => `${match[1]}.${index}`).every((link) =>
+    links.has(link),
+  );
+}
+
+function verifyReading(
+  path: string,
+  { fingerprints, broken }: BundleReading,
+  certificates: readonly Certificate[],
+): void {
+  if (broken !== undefined) {
+    throw new AgentError('StoreIncomplete', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
+  }
+  const lacking = certificates.filter(({ fingerprint }) => !fingerprints.has(fingerprint));
+  if (lacking.length > 0) {
+    const names = lacking.map(({ subject, fingerprint }) => `${subject} (${fingerprint.slice(0, 16)})`);
+    throw new AgentError('StoreIncomplete', { path, evidence: `it lacks ${names.join(', ')}` });
+  }
+}

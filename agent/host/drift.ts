@@ -1,0 +1,37 @@
+// Wakes the agent when somebody else touches the store. It decides nothing: the next pass looks for itself.
+// `chokidar` is imported here only. Links are not followed, or a dangling one would be invisible.
+
+import { posix } from 'node:path';
+import { type FSWatcher, watch } from 'chokidar';
+import type { HostRoot } from './root.ts';
+
+/** A package's script touches many files; they make one poke. */
+const settleMs = 300;
+
+export interface DriftWatch extends AsyncDisposable {
+  /** Watches these files and folders from now on; again the same is nothing new. */
+  cover(paths: readonly string[]): Promise<void>;
+}
+
+export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatch {
+  let watcher: FSWatcher | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    async cover(paths) {
+      if (watcher !== undefined) return;
+      const resolved = await Promise.all(paths.map((path) => root.resolve(path)));
+      const onMachine = resolved.map((path) => posix.join(root.path, path));
+      watcher = watch(onMachine, { ignoreInitial: true, followSymlinks: false });
+      watcher.on('all', () => {
+        clearTimeout(timer);
+        timer = setTimeout(onDrift, settleMs);
+      });
+      // Watching is a convenience: the poll finds what it misses.
+      watcher.on('error', () => {});
+    },
+    async [Symbol.asyncDispose]() {
+      clearTimeout(timer);
+      await watcher?.close();
+    },
+  };
+}

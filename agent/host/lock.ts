@@ -1,0 +1,87 @@
+// One agent at a time on a host. The lock names its owner by PID, start time and boot, so that the lock of a dead
+// process is told from that of a living one and taken over; only one of several takers can win.
+
+import { randomBytes } from 'node:crypto';
+import { readFile, readlink } from 'node:fs/promises';
+import { AgentError } from '../errors.ts';
+import { stateFolder } from './facts.ts';
+import type { HostRoot } from './root.ts';
+
+const lockPath = `${stateFolder}/lock`;
+
+export interface LockOwner {
+  readonly pid: number;
+  /** Clock ticks after boot, field 22 of /proc/PID/stat (proc(5)): tells a reused PID from its first owner. */
+  readonly startedAt: string;
+  readonly bootId: string;
+  /** PIDs mean something only within one PID namespace. */
+  readonly pidNamespace: string;
+}
+
+export interface HostLock {
+  release(): Promise<void>;
+}
+
+/** Throws `HostLocked` while another living process holds it. */
+export async function lockHost(root: HostRoot): Promise<HostLock> {
+  const own = await ownIdentity();
+  const text = `${JSON.stringify(own)}\n`;
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    if (await root.createFile(lockPath, text)) return { release: () => release(root, text) };
+    const bytes = await root.readFile(lockPath);
+    if (bytes === 'absent') continue;
+    const found = Buffer.from(bytes).toString('utf8');
+    const owner = parseOwner(found);
+    if (owner !== undefined && (await isAlive(owner, own))) {
+      throw new AgentError('HostLocked', { evidence: `PID ${owner.pid} (${lockPath})` });
+    }
+    await takeAway(root, found);
+  }
+  throw new AgentError('HostLocked', { evidence: `${lockPath} changes hands` });
+}
+
+/** Moves the dead owner's lock aside; one that a faster taker has put in its place meanwhile is put back. */
+async function takeAway(root: HostRoot, expected: string): Promise<void> {
+  const aside = `${lockPath}.${randomBytes(6).toString('hex')}`;
+  await root.rename(lockPath, aside);
+  const bytes = await root.readFile(aside);
+  const moved = bytes === 'absent' ? expected : Buffer.from(bytes).toString('utf8');
+  if (moved !== expected) await root.createFile(lockPath, moved);
+  await root.remove(aside);
+}
+
+async function release(root: HostRoot, text: string): Promise<void> {
+  const bytes = await root.readFile(lockPath);
+  if (bytes !== 'absent' && Buffer.from(bytes).toString('utf8') === text) await root.remove(lockPath);
+}
+
+async function isAlive(owner: LockOwner, own: LockOwner): Promise<boolean> {
+  if (owner.bootId !== own.bootId) return false;
+  if (owner.pidNamespace !== own.pidNamespace) return true; // cannot be judged from here
+  return (await startTime(owner.pid)) === owner.startedAt;
+}
+
+async function ownIdentity(): Promise<LockOwner> {
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  const startedAt = (await startTime(process.pid)) ?? '';
+  return { pid: process.pid, startedAt, bootId, pidNamespace: await readlink('/proc/self/ns/pid') };
+}
+
+async function startTime(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The second field, the command's name in parentheses, may itself hold blanks and parentheses.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function parseOwner(text: string): LockOwner | undefined {
+  try {
+    const owner = JSON.parse(text) as LockOwner;
+    return Number.isInteger(owner.pid) ? owner : undefined;
+  } catch {
+    return undefined;
+  }
+}

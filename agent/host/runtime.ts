@@ -1,0 +1,133 @@
+// The container runtime as a unit of systemd. Which process of it runs is told by the unit's InvocationID: a restart by
+// anybody, a crash and a reboot give a new one, daemon-reload does not (systemd.exec(5), sd_id128_get_invocation(3)).
+// PID 1 keeps the ID as a link below /run/systemd/units while the unit is not inactive; where that is enough, no program
+// is run. Another runtime is one more row of the table.
+
+import { AgentError } from '../errors.ts';
+import type { RuntimeMark, RuntimeObservation } from '../trust/observation.ts';
+import type { Commands } from './commands.ts';
+import type { HostRoot } from './root.ts';
+
+export interface Runtime {
+  /** For people: the unit, or why there is none. */
+  readonly description: string;
+  /** Without running a program, where the host's files tell it. */
+  observe(signal: AbortSignal): Promise<RuntimeObservation>;
+  /** Who runs at this moment, asked of the service manager itself. */
+  mark(signal: AbortSignal): Promise<RuntimeMark>;
+  /** The InvocationID of the unit that is active now. Throws `RuntimeUnknown`. */
+  identify(signal: AbortSignal): Promise<string>;
+  /** Restarts the unit and answers once it is active again. Throws `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`. */
+  restart(signal: AbortSignal): Promise<void>;
+}
+
+const runtimes = [{ unit: 'containerd.service' }] as const;
+
+/** Where systemd looks for units, of those folders that packages and administrators use (systemd.unit(5)). */
+const unitFolders = [
+  '/etc/systemd/system',
+  '/run/systemd/system',
+  '/usr/local/lib/systemd/system',
+  '/usr/lib/systemd/system',
+  '/lib/systemd/system',
+];
+const askTimeoutMs = 10_000;
+/** Longer than systemd's default for a start job, so that systemd and not we cut it off. */
+const restartTimeoutMs = 120_000;
+
+/** Throws `NoServiceManager` or `RuntimeNotFound`. Booted with systemd is what sd_booted(3) says it is. */
+export async function detectRuntime(root: HostRoot, commands: Commands): Promise<Runtime> {
+  if ((await root.readFolder('/run/systemd/system')) === 'absent') {
+    throw new AgentError('NoServiceManager', { evidence: 'there is no /run/systemd/system' });
+  }
+  for (const { unit } of runtimes) {
+    for (const folder of unitFolders) {
+      const entries = await root.readFolder(folder);
+      if (entries !== 'absent' && entries.some(({ name }) => name === unit))
+        return createSystemdRuntime(unit, root, commands);
+    }
+  }
+  const units = runtimes.map(({ unit }) => unit).join(', ');
+  throw new AgentError('RuntimeNotFound', { evidence: `none of ${units} in ${unitFolders.join(', ')}` });
+}
+
+/** A host whose store is all there is to it: nothing to ask, nothing to restart. */
+export function createNoRuntime(reason: string): Runtime {
+  const none = (): Promise<never> => Promise.reject(new AgentError('RuntimeNotFound', { evidence: reason }));
+  return {
+    description: `none (${reason})`,
+    observe: () => Promise.resolve({ kind: 'none' }),
+    mark: () => Promise.resolve('unknown'),
+    identify: none,
+    restart: none,
+  };
+}
+
+function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands): Runtime {
+  async function ask(signal: AbortSignal): Promise<RuntimeObservation> {
+    let output: string;
+    try {
+      const properties = 'LoadState,ActiveState,SubState,InvocationID';
+      ({ stdout: output } = await commands.run(
+        'systemctl',
+        ['show', '-p', properties, unit],
+        { timeoutMs: askTimeoutMs },
+        signal,
+      ));
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      return { kind: 'unknown', unit, evidence: error.message };
+    }
+    const facts = new Map(
+      output.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    );
+    const [load, active, invocationId] = [facts.get('LoadState'), facts.get('ActiveState'), facts.get('InvocationID')];
+    if (load === undefined || active === undefined) {
+      return { kind: 'unknown', unit, evidence: 'systemctl show printed no state' };
+    }
+    const state = `its state is ${load}, ${active} (${facts.get('SubState') ?? ''})`;
+    if (load === 'loaded' && active === 'active' && invocationId) return { kind: 'running', unit, invocationId };
+    // A unit on its way up or down has a process, or will have one in a moment, of which nothing is known yet.
+    const settled = active === 'inactive' || active === 'failed';
+    return { kind: settled ? 'stopped' : 'unknown', unit, evidence: state };
+  }
+
+  return {
+    description: unit,
+    async observe(signal) {
+      const invocationId = await root.readLink(`/run/systemd/units/invocation:${unit}`);
+      return invocationId ? { kind: 'running', unit, invocationId } : ask(signal);
+    },
+    async mark(signal) {
+      const seen = await ask(signal);
+      if (seen.kind === 'running') return seen.invocationId;
+      return seen.kind === 'stopped' ? 'stopped' : 'unknown';
+    },
+    async identify(signal) {
+      const seen = await ask(signal);
+      if (seen.kind === 'running') return seen.invocationId;
+      throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
+    },
+    async restart(signal) {
+      const before = await ask(signal);
+      try {
+        await commands.run('systemctl', ['restart', unit], { timeoutMs: restartTimeoutMs }, signal);
+      } catch (error) {
+        if (error instanceof AgentError && error.code === 'ToolFailed') {
+          throw new AgentError('RuntimeUnhealthy', { unit, evidence: error.message }, { cause: error });
+        }
+        throw error;
+      }
+      const after = await ask(signal);
+      if (after.kind !== 'running') {
+        throw new AgentError('RuntimeUnhealthy', {
+          unit,
+          evidence: after.kind === 'none' ? 'it is gone' : after.evidence,
+        });
+      }
+      if (before.kind === 'running' && before.invocationId === after.invocationId) {
+        throw new AgentError('RuntimeUnhealthy', { unit, evidence: 'it is the same process as before its restart' });
+      }
+    },
+  };
+}

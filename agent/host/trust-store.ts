@@ -1,0 +1,50 @@
+// What every family's trust store can do, and what of it is alike for all: reading a bundle strictly.
+
+import { X509Certificate } from 'node:crypto';
+import { type Certificate, type Fingerprint, fingerprintOf } from '../trust/certificate.ts';
+import type { AnchorName, StoreObservation } from '../trust/observation.ts';
+
+export interface TrustStore {
+  /** The file that programs load, for people. */
+  readonly bundlePath: string;
+  /** Folders and files whose change means that somebody else touched the store. */
+  readonly watched: readonly string[];
+  observe(): Promise<StoreObservation>;
+  /** Builds the new store beside the real one and verifies that. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
+  stage(certificates: readonly Certificate[], without: readonly AnchorName[], signal: AbortSignal): Promise<void>;
+  writeAnchor(certificate: Certificate): Promise<void>;
+  removeAnchor(name: AnchorName): Promise<void>;
+  unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void>;
+  reindex(signal: AbortSignal): Promise<void>;
+  /** Runs the family's tool and reads back. Answers with warnings: foreign certificates that left with their own input. */
+  rebuild(certificates: readonly Certificate[], signal: AbortSignal): Promise<readonly string[]>;
+}
+
+export interface BundleReading {
+  readonly fingerprints: ReadonlySet<Fingerprint>;
+  /** The first block that does not load, with its line; OpenSSL's users then load nothing of the file. */
+  readonly broken: { readonly line: number; readonly evidence: string } | undefined;
+}
+
+/**
+ * Reads a file of certificates as OpenSSL's users load it: each block is given to OpenSSL's own PEM reader, so CRLF and
+ * text between blocks are fine here and one bad block spoils the file. Blocks that are no certificates do not count.
+ */
+export function readBundle(bytes: Uint8Array): BundleReading {
+  const text = Buffer.from(bytes).toString('latin1');
+  const fingerprints = new Set<Fingerprint>();
+  let broken: BundleReading['broken'];
+  for (const { 0: block, index } of text.matchAll(
+    /^-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^]*?(?=^-----BEGIN |$(?![^]))/gm,
+  )) {
+    try {
+      fingerprints.add(fingerprintOf(new X509Certificate(block).raw));
+    } catch {
+      broken ??= {
+        line: text.slice(0, index).split('\n').length,
+        evidence: 'this block does not load as a certificate',
+      };
+    }
+  }
+  return { fingerprints, broken };
+}

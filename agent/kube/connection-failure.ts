@@ -1,0 +1,63 @@
+// Decides what it means that no answer came: the network, the name service, TLS, or silence. It goes by the codes of the
+// system and of OpenSSL, never by texts; a code that is not known here counts as "unreachable" and is named.
+
+import { errorText } from '../errors.ts';
+import { type Asked, describe, type KubeFailure } from './kube-error.ts';
+
+/** Nothing came for too long. */
+export function failureOfSilence(server: string, asked: Asked, patienceMs: number): KubeFailure {
+  return { kind: 'timed-out', evidence: `${server} gave no answer to ${describe(asked)} for ${patienceMs / 1000} s` };
+}
+
+/** What fetch threw: the network, the name service or TLS. */
+export function failureOfThrown(server: string, asked: Asked, error: unknown): KubeFailure {
+  const code = networkCode(error);
+  if (code !== undefined && (code in tlsRemedies || /^ERR_(SSL|TLS)_|^EPROTO$/.test(code))) {
+    return {
+      kind: 'tls',
+      evidence: `TLS with ${server} failed (${code}): ${tlsRemedies[code] ?? 'no secure connection'}`,
+    };
+  }
+  const what = code === undefined ? errorText(error) : (networkTexts[code] ?? 'no answer');
+  const suffix = code === undefined ? '' : ` (${code})`;
+  return { kind: 'unreachable', evidence: `${server} could not be reached to ${describe(asked)}: ${what}${suffix}` };
+}
+
+/** fetch says only "fetch failed"; the system's code is in its cause, or one deeper. */
+function networkCode(error: unknown): string | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth += 1) {
+    if ('code' in at && typeof at.code === 'string') return at.code;
+  }
+  return undefined;
+}
+
+const wrongAuthority = "the kubeconfig's certificate-authority does not match the server's certificate";
+const outOfTime = "the server's certificate is not valid at this machine's time; look at both";
+
+// The codes of OpenSSL's verification as Node names them.
+const tlsRemedies: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: wrongAuthority,
+  SELF_SIGNED_CERT_IN_CHAIN: wrongAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: wrongAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: wrongAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: wrongAuthority,
+  CERT_SIGNATURE_FAILURE: wrongAuthority,
+  CERT_UNTRUSTED: wrongAuthority,
+  CERT_REJECTED: wrongAuthority,
+  INVALID_CA: wrongAuthority,
+  CERT_HAS_EXPIRED: outOfTime,
+  CERT_NOT_YET_VALID: outOfTime,
+  ERR_TLS_CERT_ALTNAME_INVALID: "the server's certificate is not for this host name",
+};
+
+const networkTexts: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no route to the network',
+  ENOTFOUND: 'the host name is not known',
+  EAI_AGAIN: 'the name service does not answer',
+  ETIMEDOUT: 'no answer to the connection attempt',
+  UND_ERR_CONNECT_TIMEOUT: 'no answer to the connection attempt',
+  UND_ERR_SOCKET: 'the connection was closed before an answer',
+};

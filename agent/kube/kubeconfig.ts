@@ -1,0 +1,72 @@
+// Decides which cluster and credentials are used, and mends what client-node does not know about them.
+// An explicit file wins; then the pod's ServiceAccount; then KUBECONFIG or ~/.kube/config. A machine without any of
+// them is told so, instead of being sent to the library's last resort, http://localhost:8080.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { KubeConfig, loadYaml, type User } from '@kubernetes/client-node';
+import { errorText } from '../errors.ts';
+import { isRecord } from './answer-object.ts';
+import { KubeError } from './kube-error.ts';
+
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+const LAST_RESORT = 'http://localhost:8080';
+
+export interface ClusterAccess {
+  readonly config: KubeConfig;
+  /** Base URL of the API server without a slash at its end; it may have a path. */
+  readonly url: string;
+}
+
+/** Throws KubeError (`misconfigured`). Nothing is connected. */
+export function loadClusterAccess(path?: string): ClusterAccess {
+  const config = new KubeConfig();
+  try {
+    if (path !== undefined) loadFile(config, path);
+    else if (existsSync(SERVICE_ACCOUNT_TOKEN)) config.loadFromCluster();
+    else config.loadFromDefault();
+  } catch (error) {
+    // Only the first line: a YAML error goes on with a piece of the file, which may be a token.
+    const why = errorText(error).split('\n', 1)[0] ?? '';
+    throw misconfigured(`the kubeconfig ${path ?? 'of this machine'} cannot be read: ${why}`, error);
+  }
+  const url = config.getCurrentCluster()?.server.replace(/\/+$/, '');
+  if (path === undefined && url === LAST_RESORT) {
+    throw misconfigured('no kubeconfig was given, and neither a ServiceAccount nor a kubeconfig was found here');
+  }
+  if (url === undefined || !/^https?:\/\//.test(url) || !URL.canParse(url)) {
+    throw misconfigured(`the kubeconfig ${path ?? 'of this machine'} names no API server in its current context`);
+  }
+  return { config, url };
+}
+
+// A pod's projected token rotates on disk. client-node reads it again when its copy is older than 60 s (FileAuth), which
+// is soon enough: the kubelet rotates at 80 % of the token's life. But it does so for `auth-provider` alone; kubectl's
+// own word `tokenFile` it does not know, and `token-file`, a word of its own, it reads once. So `tokenFile` becomes
+// the former. As in kubectl the file wins over a `token` beside it, which client-node would prefer.
+function loadFile(config: KubeConfig, path: string): void {
+  config.loadFromFile(path);
+  const tokenFiles = readTokenFiles(path);
+  config.users = config.users.map((user): User => {
+    const tokenFile = tokenFiles.get(user.name);
+    if (tokenFile === undefined) return user;
+    const { token: _, ...rest } = user;
+    return { ...rest, authProvider: { name: 'tokenFile', config: { tokenFile } } };
+  });
+}
+
+function readTokenFiles(path: string): ReadonlyMap<string, string> {
+  const content: unknown = loadYaml(readFileSync(path, 'utf8'));
+  const users: unknown = isRecord(content) ? content['users'] : undefined;
+  const files = new Map<string, string>();
+  for (const entry of Array.isArray(users) ? users : []) {
+    if (!isRecord(entry) || typeof entry['name'] !== 'string' || !isRecord(entry['user'])) continue;
+    const tokenFile = entry['user']['tokenFile'];
+    if (typeof tokenFile === 'string') files.set(entry['name'], resolve(dirname(path), tokenFile));
+  }
+  return files;
+}
+
+function misconfigured(evidence: string, cause?: unknown): KubeError {
+  return new KubeError({ kind: 'misconfigured', evidence }, cause);
+}

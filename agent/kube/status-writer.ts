@@ -1,0 +1,46 @@
+// Puts a status onto the own Node: as annotations, and as an event when state, reason or bundle change. What the Node says
+// already is not written again, so an idle pass writes nothing.
+
+import { annotationPrefix, formatAnnotations, type Status } from '../trust/status.ts';
+import type { NodeSnapshot, OwnNode } from './own-node.ts';
+
+export interface StatusWriter {
+  /** What the Node says now, as it was read. */
+  see(snapshot: NodeSnapshot): void;
+  /** Throws KubeError. */
+  write(status: Status, signal: AbortSignal): Promise<void>;
+}
+
+/** A change of one of these is worth an event. */
+const eventful: ReadonlySet<string> = new Set(['state', 'reason', 'bundle'].map((name) => annotationPrefix + name));
+
+export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter {
+  let seen: Extract<NodeSnapshot, { kind: 'present' }> | undefined;
+  return {
+    see(snapshot) {
+      seen = snapshot.kind === 'present' ? snapshot : undefined;
+    },
+    async write(status, signal) {
+      if (seen === undefined) return; // No Node to write to, or nobody to ask: the pass goes on without.
+      const { uid, annotations } = seen;
+      const wanted = Object.entries(formatAnnotations(status));
+      const changed = wanted.filter(([name, value]) => (annotations.get(name) ?? null) !== value).map(([name]) => name);
+      if (changed.length === 0) return;
+      const next = { ...Object.fromEntries(wanted), [`${annotationPrefix}updated-at`]: now().toISOString() };
+      await node.annotate(next, signal);
+      const known = new Map([
+        ...annotations,
+        ...Object.entries(next).flatMap(([name, value]) => (value === null ? [] : [[name, value] as const])),
+      ]);
+      seen = { ...seen, annotations: known };
+      if (status.state === 'Applying' || !changed.some((name) => eventful.has(name))) return;
+      const isBad = status.state === 'Rejected' || status.state === 'Failed';
+      const event = {
+        type: isBad ? 'Warning' : 'Normal',
+        reason: status.reason || status.state,
+        message: status.message,
+      } as const;
+      await node.recordEvent(event, uid, signal);
+    },
+  };
+}

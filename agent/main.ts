@@ -1,0 +1,61 @@
+// The entry: picks a command, hands it the terminal and a signal, and sets the exit code. The only reader of the process's
+// arguments and environment. The first SIGTERM or SIGINT asks the command to end; further ones are ignored, since a pod
+// that is being deleted may get SIGTERM twice.
+
+import { buffer } from 'node:stream/consumers';
+import manifest from '../package.json' with { type: 'json' };
+import type { Command, ExitCode, Terminal } from './cli/command.ts';
+
+/** Loaded when asked for: `validate` has no use for a Kubernetes client. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./cli/run.ts')).run,
+  apply: async () => (await import('./cli/apply.ts')).apply,
+  remove: async () => (await import('./cli/apply.ts')).remove,
+  validate: async () => (await import('./cli/validate.ts')).validate,
+};
+
+const usage = `Usage: node-trust COMMAND [FLAGS]
+
+Makes this node trust certificate authorities: validated, in place, with proof.
+
+Commands:
+  run       The daemon of a node: follows a Secret of the cluster
+  apply     Makes this machine trust a file's certificates, once, without a cluster
+  remove    Takes away all that apply or run put onto this machine
+  validate  Judges certificates as run and apply do, and touches nothing
+
+node-trust COMMAND --help tells more. node-trust --version prints ${manifest.version}.
+`;
+
+async function main(argv: readonly string[], terminal: Terminal, signal: AbortSignal): Promise<ExitCode> {
+  const [name = '', ...rest] = argv;
+  if (name === '--version') return print(`${manifest.version}\n`, terminal);
+  if (name === '--help' || name === '-h' || name === 'help') return print(usage, terminal);
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (load === undefined) {
+    terminal.err(name === '' ? usage : `node-trust: unknown command ${JSON.stringify(name)}; try: node-trust --help\n`);
+    return 2;
+  }
+  return (await load()).run(rest, terminal, signal);
+}
+
+function print(output: string, terminal: Terminal): ExitCode {
+  terminal.out(output);
+  return 0;
+}
+
+const ending = new AbortController();
+for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => ending.abort());
+// A reader that has seen enough (`| head`) is not a failure.
+process.stdout.on('error', () => process.exit());
+
+process.exitCode = await main(
+  process.argv.slice(2),
+  {
+    out: (output) => void process.stdout.write(output),
+    err: (output) => void process.stderr.write(output),
+    readInput: () => buffer(process.stdin),
+    env: process.env,
+  },
+  ending.signal,
+);

@@ -1,0 +1,66 @@
+// What Prometheus is told. One registry an agent, no global state.
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Outcome } from './reconcile.ts';
+import { type NodeState, soonestExpiry } from './trust/status.ts';
+
+export interface Metrics {
+  /** After a pass that took so many milliseconds. */
+  observe(outcome: Outcome, durationMs: number): void;
+  /** The Prometheus text format. */
+  render(): Promise<string>;
+  readonly contentType: string;
+}
+
+const states: readonly NodeState[] = ['Applying', 'Waiting', 'Synced', 'Rejected', 'Failed', 'Disabled'];
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const passes = new Counter({
+    name: 'node_trust_passes_total',
+    help: 'Passes by the state and reason they ended with',
+    labelNames: ['result', 'reason'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: 'node_trust_pass_duration_seconds',
+    help: 'Duration of a pass',
+    buckets: [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120],
+    registers,
+  });
+  const certificates = new Gauge({
+    name: 'node_trust_certificates',
+    help: 'Certificates this host trusts on our account',
+    registers,
+  });
+  const expiry = new Gauge({
+    name: 'node_trust_soonest_expiry_timestamp_seconds',
+    help: 'Soonest notAfter of these certificates, seconds since 1970; 0 without any',
+    registers,
+  });
+  const state = new Gauge({
+    name: 'node_trust_state',
+    help: '1 for the present state',
+    labelNames: ['state'],
+    registers,
+  });
+  const restarts = new Counter({
+    name: 'node_trust_runtime_restarts_total',
+    help: 'Restarts of the container runtime by this agent',
+    registers,
+  });
+  return {
+    observe({ status, steps }, durationMs) {
+      passes.inc({ result: status.state, reason: status.reason });
+      duration.observe(durationMs / 1000);
+      for (const name of states) state.set({ state: name }, name === status.state ? 1 : 0);
+      restarts.inc(steps.filter(({ kind }) => kind === 'restart-runtime').length);
+      if (status.trusted === undefined) return;
+      certificates.set(status.trusted.certificates.length);
+      expiry.set((soonestExpiry(status.trusted)?.getTime() ?? 0) / 1000);
+    },
+    render: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}

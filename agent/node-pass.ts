@@ -1,0 +1,96 @@
+// The daemon's pass: is this Node still in the pool, and so what is aimed at; then the pass itself; then logs and metrics.
+// Leaving a pool is the one decision here, and it is noted on the host's disk before it begins, so that the next agent or
+// `node-trust remove` can end what this one could not.
+
+import type { FactsFile } from './host/facts.ts';
+import { KubeError } from './kube/kube-error.ts';
+import type { OwnNode } from './kube/own-node.ts';
+import type { StatusWriter } from './kube/status-writer.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { Membership, Pool } from './pool.ts';
+import { type Outcome, type PassContext, reconcile } from './reconcile.ts';
+import { describeStep } from './trust/plan.ts';
+import type { Next } from './trust/report.ts';
+import { annotationPrefix } from './trust/status.ts';
+
+export interface NodePassOptions extends Omit<PassContext, 'aim' | 'retryMark' | 'report' | 'onStep'> {
+  readonly node: OwnNode;
+  readonly pool: Pool;
+  readonly facts: FactsFile;
+  readonly writer: StatusWriter;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** What the loop calls. Answers `end` once the Node has left the pool and nothing of ours is on the host. */
+export type NodePass = (reasons: readonly string[], signal: AbortSignal) => Promise<Next | { readonly kind: 'end' }>;
+
+export function createNodePass(options: NodePassOptions): NodePass {
+  const { node, pool, facts, writer, metrics, log } = options;
+  let lastSaid = '';
+
+  async function passOnce(reasons: readonly string[], signal: AbortSignal): Promise<Next | { readonly kind: 'end' }> {
+    log.debug({ reasons }, 'pass begins');
+    const snapshot = await node.read(signal);
+    writer.see(snapshot);
+    if (snapshot.kind === 'absent') log.warn({ node: node.name }, 'node not found');
+    const aim = await chooseAim(await pool.judge(snapshot, signal));
+    const retryMark = snapshot.kind === 'present' ? (snapshot.annotations.get(`${annotationPrefix}retry`) ?? '') : '';
+
+    let unwritten: KubeError | undefined;
+    const startedAt = performance.now();
+    const outcome = await reconcile(
+      {
+        ...options,
+        aim,
+        retryMark,
+        restartDelayMs: aim === 'withdraw' ? 0 : options.restartDelayMs,
+        report: async (status, reportSignal) => {
+          unwritten = await writer.write(status, reportSignal).then(() => undefined, toKubeError);
+        },
+        onStep: (step) => log.info({ step: describeStep(step) }, 'step done'),
+      },
+      signal,
+    );
+    const durationMs = Math.round(performance.now() - startedAt);
+    metrics.observe(outcome, durationMs);
+    tell(outcome, durationMs);
+    if (aim === 'withdraw' && outcome.status.state === 'Disabled') {
+      await facts.forget();
+      return { kind: 'end' };
+    }
+    if (unwritten === undefined) return outcome.next;
+    const { evidence, retryAfterMs } = unwritten.failure;
+    log.warn({ evidence }, 'status not written');
+    return outcome.next.kind === 'resync' ? { kind: 'back-off', retryAfterMs } : outcome.next;
+  }
+
+  async function chooseAim(membership: Membership): Promise<PassContext['aim']> {
+    if (membership === 'left') {
+      await facts.update({ leaving: true });
+      return 'withdraw';
+    }
+    const { leaving } = await facts.read();
+    if (membership === 'outside') return leaving === true ? 'withdraw' : 'keep';
+    if (leaving === true) await facts.update({ leaving: undefined });
+    return 'follow';
+  }
+
+  /** What changed is info; a pass that found all as it was is debug. */
+  function tell({ status, steps }: Outcome, durationMs: number): void {
+    const { state, reason, message, warnings } = status;
+    const said = `${state} ${message}`;
+    const isNews = steps.length > 0 || said !== lastSaid;
+    lastSaid = said;
+    const level = !isNews ? 'debug' : state === 'Failed' ? 'error' : 'info';
+    log[level]({ state, reason, message, durationMs, ...(warnings.length > 0 && { warnings }) }, 'pass ended');
+  }
+
+  return passOnce;
+}
+
+function toKubeError(error: unknown): KubeError {
+  if (error instanceof KubeError) return error;
+  throw error;
+}

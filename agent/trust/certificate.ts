@@ -1,0 +1,210 @@
+// One certificate: DER in, the facts that admission, host and reports speak of out (RFC 5280).
+// Both parsers must take it: node:crypto is what OpenSSL users on the host will see, @peculiar/x509 tells what
+// node:crypto does not (basicConstraints apart from key usage, RSA-PSS parameters). Nothing here throws: getters of
+// both libraries do, late, so all facts are read at once. Bytes of the input never appear in the evidence.
+
+import 'reflect-metadata';
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import {
+  X509Certificate as Asn1Certificate,
+  BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
+} from '@peculiar/x509';
+
+/** SHA-256 over the DER, 64 lower-case hexadecimal digits. */
+export type Fingerprint = string & { readonly __brand: 'Fingerprint' };
+
+export type PublicKeyFacts =
+  | { readonly kind: 'rsa'; readonly bits: number }
+  | { readonly kind: 'ec'; readonly curve: string; readonly bits: number }
+  | { readonly kind: 'other'; readonly name: string };
+
+/** The hash under the signature, where it is a broken one. */
+export type SignatureHash = 'MD2' | 'MD4' | 'MD5' | 'SHA-1' | 'other';
+
+export interface Certificate {
+  readonly der: Uint8Array;
+  /** Canonical PEM: 64 columns, LF, ends with one LF. */
+  readonly pem: string;
+  readonly fingerprint: Fingerprint;
+  /** One printable line of at most 256 characters; empty for an empty name. */
+  readonly subject: string;
+  readonly issuer: string;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  /** Its signature verifies with its own key. */
+  readonly selfSigned: boolean;
+  /** As basicConstraints says; false where that is missing. Key usage is not looked at. */
+  readonly isCa: boolean;
+  /** Object identifiers; undefined where the extension is missing, which allows every use. */
+  readonly extendedKeyUsage: readonly string[] | undefined;
+  readonly signatureHash: SignatureHash;
+  readonly publicKey: PublicKeyFacts;
+}
+
+export type ParsedCertificate =
+  | { readonly kind: 'certificate'; readonly certificate: Certificate }
+  | { readonly kind: 'malformed'; readonly evidence: string };
+
+/** Reads exactly one DER certificate. Never throws. */
+export function parseCertificate(der: Uint8Array): ParsedCertificate {
+  const fault = findOuterFault(der);
+  if (fault !== undefined) return malformed(fault);
+  try {
+    return readFacts(new Uint8Array(der));
+  } catch {
+    return malformed('its DER is not a certificate that can be read');
+  }
+}
+
+export function fingerprintOf(der: Uint8Array): Fingerprint {
+  return createHash('sha256').update(der).digest('hex') as Fingerprint;
+}
+
+/** Whether the bytes are a private key in DER (PKCS #8, encrypted or not, PKCS #1 or SEC 1). Never throws. */
+export function isPrivateKeyDer(der: Uint8Array): boolean {
+  if (findOuterFault(der) !== undefined) return false;
+  const key = Buffer.from(der);
+  return (['pkcs8', 'pkcs1', 'sec1'] as const).some((type) => {
+    try {
+      createPrivateKey({ key, format: 'der', type });
+      return true;
+    } catch (error) {
+      return error instanceof Error && 'code' in error && error.code === 'ERR_MISSING_PASSPHRASE';
+    }
+  });
+}
+
+/** The certificate of a text that is its canonical PEM and nothing else; undefined for any other text. */
+export function parseCanonicalPem(pem: string): Certificate | undefined {
+  const parsed = parseCertificate(Buffer.from(pem.replaceAll(/-----[A-Z ]+-----|\s/g, ''), 'base64'));
+  return parsed.kind === 'certificate' && parsed.certificate.pem === pem ? parsed.certificate : undefined;
+}
+
+const malformed = (evidence: string): ParsedCertificate => ({ kind: 'malformed', evidence });
+
+function readFacts(der: Uint8Array): ParsedCertificate {
+  const x509 = new X509Certificate(der);
+  // OpenSSL reads some BER; it would then compute another fingerprint than the one over these bytes.
+  if (!x509.raw.equals(der)) return malformed('its encoding is not DER');
+  const asn1 = new Asn1Certificate(der);
+  const extensions = asn1.extensions.map((extension) => extension.type);
+  if (new Set(extensions).size < extensions.length) return malformed('it holds the same extension twice');
+  const { validFromDate: notBefore, validToDate: notAfter } = x509;
+  // For a date it cannot read, node:crypto gives a Date of whatever was in memory; its text then is no date.
+  if (Date.parse(x509.validFrom) !== notBefore.getTime() || Date.parse(x509.validTo) !== notAfter.getTime()) {
+    return malformed('its validity dates cannot be read');
+  }
+  return {
+    kind: 'certificate',
+    certificate: {
+      der,
+      pem: encodePem(der),
+      fingerprint: fingerprintOf(der),
+      subject: printableName(x509.subject),
+      issuer: printableName(x509.issuer),
+      notBefore,
+      notAfter,
+      selfSigned: verifies(x509),
+      isCa: asn1.getExtension(BasicConstraintsExtension)?.ca ?? false,
+      extendedKeyUsage: readUsages(asn1),
+      signatureHash: weakHashes.get(x509.signatureAlgorithmOid) ?? pssHash(x509, asn1),
+      publicKey: describeKey(x509.publicKey),
+    },
+  };
+}
+
+function readUsages(asn1: Asn1Certificate): readonly string[] | undefined {
+  const extension = asn1.getExtension(ExtendedKeyUsageExtension);
+  return extension === null ? undefined : Array.from(extension.usages, String);
+}
+
+function verifies(x509: X509Certificate): boolean {
+  try {
+    return x509.verify(x509.publicKey);
+  } catch {
+    return false;
+  }
+}
+
+function encodePem(der: Uint8Array): string {
+  const lines = Buffer.from(der)
+    .toString('base64')
+    .replace(/.{64}(?!$)/g, '$&\n');
+  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+}
+
+// node:crypto puts each part of a name on a line of its own and escapes control characters below U+0080 (RFC 2253).
+// What is left could still turn or hide text on a terminal: other control and format characters, line separators.
+function printableName(name: string | undefined): string {
+  const line = (name ?? '').replaceAll('\n', ', ').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeCodePoint);
+  const characters = Array.from(line);
+  return characters.length <= 256 ? line : `${characters.slice(0, 255).join('')}…`;
+}
+
+function escapeCodePoint(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+}
+
+const weakHashes: ReadonlyMap<string, SignatureHash> = new Map([
+  ['1.2.840.113549.1.1.2', 'MD2'],
+  ['1.2.840.113549.1.1.3', 'MD4'],
+  ['1.2.840.113549.1.1.4', 'MD5'],
+  ['1.3.14.3.2.3', 'MD5'],
+  ['1.2.840.113549.1.1.5', 'SHA-1'],
+  ['1.3.14.3.2.29', 'SHA-1'],
+  ['1.2.840.10045.4.1', 'SHA-1'],
+  ['1.2.840.10040.4.3', 'SHA-1'],
+  ['1.3.14.3.2.13', 'SHA-1'],
+  ['1.3.14.3.2.27', 'SHA-1'],
+]);
+
+const rsaPss = '1.2.840.113549.1.1.10';
+
+function pssHash(x509: X509Certificate, asn1: Asn1Certificate): SignatureHash {
+  return x509.signatureAlgorithmOid === rsaPss && asn1.signatureAlgorithm.hash.name === 'SHA-1' ? 'SHA-1' : 'other';
+}
+
+function describeKey(key: KeyObject): PublicKeyFacts {
+  const details = key.asymmetricKeyDetails ?? {};
+  switch (key.asymmetricKeyType) {
+    case 'rsa':
+    case 'rsa-pss':
+      return { kind: 'rsa', bits: details.modulusLength ?? 0 };
+    case 'ec':
+      return { kind: 'ec', curve: details.namedCurve ?? 'with explicit parameters', bits: curveBits(key) };
+    default:
+      return { kind: 'other', name: key.asymmetricKeyType ?? 'unknown' };
+  }
+}
+
+// node:crypto names the curve and not its size, so it is read from the point: one byte, then x and, uncompressed, y.
+// Rounded up to whole bytes, which no known curve below 256 bits turns into 256.
+function curveBits(key: KeyObject): number {
+  const spki = key.export({ format: 'der', type: 'spki' });
+  const algorithmEnd = readElement(spki, readElement(spki, 0).start).end;
+  const point = readElement(spki, algorithmEnd);
+  const form = spki[point.start + 1];
+  const isCompressed = form === 2 || form === 3;
+  return ((point.end - point.start - 2) / (isCompressed ? 1 : 2)) * 8;
+}
+
+function findOuterFault(der: Uint8Array): string | undefined {
+  if (der.length === 0) return 'the block is empty';
+  const { start, end } = readElement(der, 0);
+  if (der[0] !== 0x30 || Number.isNaN(end)) return 'it does not begin with a DER sequence';
+  if (end > der.length) return 'its DER is cut off';
+  if (end < der.length) return 'bytes follow after its DER';
+  return start === end ? 'its DER sequence is empty' : undefined;
+}
+
+/** Where the content of the element at `offset` starts and ends; NaN for a length that DER does not allow. */
+function readElement(der: Uint8Array, offset: number): { readonly start: number; readonly end: number } {
+  const first = der[offset + 1] ?? Number.NaN;
+  if (first < 0x80) return { start: offset + 2, end: offset + 2 + first };
+  const count = first - 0x80;
+  const start = offset + 2 + count;
+  const length = der.subarray(offset + 2, start).reduce((sum, byte) => sum * 256 + byte, 0);
+  const isMinimal = count >= 1 && count <= 4 && length >= 0x80 && length >= 256 ** (count - 1);
+  return { start, end: isMinimal ? start + length : Number.NaN };
+}

@@ -1,0 +1,91 @@
+// What was seen on a host, as data, and what follows from it without asking anybody else.
+
+import { createHash } from 'node:crypto';
+import type { AdmittedCertificate } from './admission.ts';
+import { type BundleDigest, createBundle, type TrustBundle } from './bundle.ts';
+import type { Certificate, Fingerprint } from './certificate.ts';
+import type { Trusted } from './status.ts';
+
+/** `node-trust-` and the first 16 hex digits of the certificate's SHA-256; each store adds the suffix it needs. */
+export type AnchorName = string & { readonly __brand: 'AnchorName' };
+
+export interface Anchor {
+  readonly name: AnchorName;
+  /** What the file holds: `undefined` when it is not the one certificate that its name promises, as we would write it. */
+  readonly certificate: Certificate | undefined;
+}
+
+export interface StoreObservation {
+  /** Our files in the folder of local certificates. */
+  readonly anchors: readonly Anchor[];
+  /** What the store's tool made of our anchors beside the bundle, whether its anchor is still there or not. */
+  readonly derived: readonly AnchorName[];
+  /** The effective bundle; empty when it is absent or a block of it does not parse, since OpenSSL then loads nothing. */
+  readonly bundle: ReadonlySet<Fingerprint>;
+  /** Our certificates that are found by a look-up in the store's folder too. */
+  readonly indexed: ReadonlySet<Fingerprint>;
+}
+
+/** A process of the runtime: the unit's InvocationID, or why there is none. */
+export type RuntimeObservation =
+  | { readonly kind: 'running'; readonly unit: string; readonly invocationId: string }
+  | { readonly kind: 'stopped' | 'unknown'; readonly unit: string; readonly evidence: string }
+  | { readonly kind: 'none' };
+
+/** The process that was seen at one moment: an InvocationID, or `stopped`, or `unknown` when nobody could be asked. */
+export type RuntimeMark = string;
+
+/** Facts on the host's disk about rebuilds and the runtime. */
+export interface RuntimeRecord {
+  /** The last rebuild, to which bundle, and who ran before it and after it; without `after` it did not come to its end. */
+  readonly rebuild?: {
+    readonly bundle: BundleDigest;
+    readonly at: string;
+    readonly before: RuntimeMark;
+    readonly after?: RuntimeMark;
+  };
+  /** A process that is known to have started with this bundle in the store. */
+  readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest };
+}
+
+export interface Observation {
+  readonly store: StoreObservation;
+  readonly runtime: RuntimeObservation;
+  readonly record: RuntimeRecord;
+}
+
+/** Our certificates that lie on the host, whether the store was rebuilt since or not. */
+export function ownOnHost({ store }: Observation): TrustBundle {
+  return createBundle(store.anchors.flatMap(({ certificate }) => certificate ?? []));
+}
+
+/** What the host trusts on our account: an intact anchor of ours that is in the bundle. */
+export function trustedNow(observed: Observation, known: readonly AdmittedCertificate[]): Trusted {
+  const entries = new Map(known.map(({ entry, certificate }) => [certificate.fingerprint, entry]));
+  const { bundle } = observed.store;
+  const ours = createBundle(ownOnHost(observed).certificates.filter(({ fingerprint }) => bundle.has(fingerprint)));
+  const certificates = ours.certificates.map((certificate) => ({
+    entry: entries.get(certificate.fingerprint) ?? '',
+    certificate,
+  }));
+  return { bundle: ours.digest, certificates };
+}
+
+/** What a held failure depends on: the bundle, the host as far as it is observed, and somebody's wish to try again. */
+export function digestWorld(desired: TrustBundle, { store, runtime }: Observation, retryMark: string): string {
+  const anchors = store.anchors.map(({ name, certificate }) => `${name}=${certificate?.fingerprint ?? ''}`);
+  const lists = [anchors, store.derived, store.bundle, store.indexed].map((list) => [...list].sort());
+  return createHash('sha256')
+    .update(JSON.stringify([desired.digest, lists, runtime, retryMark]))
+    .digest('hex');
+}
+
+export function anchorName(fingerprint: Fingerprint): AnchorName {
+  return `node-trust-${fingerprint.slice(0, 16)}` as AnchorName;
+}
+
+/** The anchor's name in a file name, or undefined when the file is not ours. */
+export function parseAnchorName(fileName: string, suffix: string): AnchorName | undefined {
+  const name = fileName.endsWith(suffix) ? fileName.slice(0, -suffix.length) : '';
+  return /^node-trust-[0-9a-f]{16}$/.test(name) ? (name as AnchorName) : undefined;
+}

@@ -1,0 +1,136 @@
+// What is to be done on a host so that it trusts the desired bundle, as data: pure, without a clock, and empty exactly
+// when nothing is left to do. An empty plan over a fresh observation is therefore the proof that the host is in sync.
+// Whether the runtime is stale follows from recorded facts (docs/adr/0004), never from times.
+
+import type { BundleDigest, TrustBundle } from './bundle.ts';
+import type { Certificate } from './certificate.ts';
+import { type AnchorName, anchorName, type Observation, type RuntimeRecord } from './observation.ts';
+
+export type Step =
+  | {
+      readonly kind: 'stage-store';
+      readonly certificates: readonly Certificate[];
+      readonly without: readonly AnchorName[];
+    }
+  | { readonly kind: 'note-before'; readonly bundle: BundleDigest }
+  | { readonly kind: 'write-anchor'; readonly certificate: Certificate }
+  | { readonly kind: 'unindex'; readonly names: readonly AnchorName[] }
+  | { readonly kind: 'remove-anchor'; readonly name: AnchorName }
+  | { readonly kind: 'rebuild-store'; readonly certificates: readonly Certificate[] }
+  | { readonly kind: 'reindex' }
+  | { readonly kind: 'note-after'; readonly bundle: BundleDigest }
+  | { readonly kind: 'restart-runtime'; readonly unit: string }
+  | { readonly kind: 'note-loaded'; readonly unit: string; readonly bundle: BundleDigest }
+  | { readonly kind: 'await-runtime'; readonly unit: string; readonly evidence: string };
+
+export function planTrust(desired: TrustBundle, observed: Observation): readonly Step[] {
+  const store = planStore(desired, observed);
+  const rebuilds = store.some(({ kind }) => kind === 'rebuild-store');
+  return [...store, ...planRuntime(desired, observed, rebuilds)];
+}
+
+/**
+ * The order never lets go of trust that stays: what comes is written first; what goes leaves the index, then the anchors,
+ * and only then the bundle (two roots of one subject share a hash, so the index must be mended before the anchor goes).
+ */
+function planStore(desired: TrustBundle, { store, record }: Observation): Step[] {
+  const wanted = new Map(desired.certificates.map((certificate) => [anchorName(certificate.fingerprint), certificate]));
+  const intact = new Set(
+    store.anchors.flatMap(({ name, certificate }) =>
+      certificate !== undefined && wanted.get(name)?.fingerprint === certificate.fingerprint ? [name] : [],
+    ),
+  );
+  const missing = [...wanted].filter(([name]) => !intact.has(name)).map(([, certificate]) => certificate);
+  const surplus = store.anchors.map(({ name }) => name).filter((name) => !wanted.has(name));
+  const misindexed = store.derived.filter((name) => !intact.has(name));
+  const untrusted = desired.certificates.filter(({ fingerprint }) => !store.bundle.has(fingerprint));
+  const unindexed = desired.certificates.some(
+    ({ fingerprint }) => intact.has(anchorName(fingerprint)) && !store.indexed.has(fingerprint),
+  );
+
+  const unindex: Step[] = misindexed.length > 0 ? [{ kind: 'unindex', names: misindexed }] : [];
+  const reindex: Step[] = unindexed ? [{ kind: 'reindex' }] : [];
+  const changes = missing.length > 0 || surplus.length > 0 || untrusted.length > 0;
+  if (!changes && !isRebuildOpen(desired, record)) return [...unindex, ...reindex];
+  const stage: Step[] =
+    untrusted.length > 0 || missing.length > 0
+      ? [{ kind: 'stage-store', certificates: desired.certificates, without: surplus }]
+      : [];
+  return [
+    ...stage,
+    { kind: 'note-before', bundle: desired.digest },
+    ...missing.map((certificate): Step => ({ kind: 'write-anchor', certificate })),
+    ...unindex,
+    ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),
+    { kind: 'rebuild-store', certificates: desired.certificates },
+    ...reindex,
+    { kind: 'note-after', bundle: desired.digest },
+  ];
+}
+
+/** A rebuild to this bundle was begun and not ended, or is not known to have been made. */
+function isRebuildOpen(desired: TrustBundle, { rebuild }: RuntimeRecord): boolean {
+  if (rebuild === undefined) return desired.certificates.length > 0;
+  return rebuild.bundle !== desired.digest || rebuild.after === undefined;
+}
+
+function planRuntime(desired: TrustBundle, { runtime, record }: Observation, rebuilds: boolean): Step[] {
+  const untouched = record.rebuild === undefined && !rebuilds;
+  if (runtime.kind === 'none' || untouched) return [];
+  const { unit } = runtime;
+  if (runtime.kind !== 'running') return [{ kind: 'await-runtime', unit, evidence: runtime.evidence }];
+  const noteLoaded: Step = { kind: 'note-loaded', unit, bundle: desired.digest };
+  const loading = loadedBy(runtime.invocationId, record, desired.digest, rebuilds);
+  if (loading === 'noted') return [];
+  return loading === 'follows' ? [noteLoaded] : [{ kind: 'restart-runtime', unit }, noteLoaded];
+}
+
+/**
+ * Whether the running process loaded the desired bundle when it started: it is noted so; or it follows from its having
+ * started after the end of the rebuild, since it is neither of the processes seen before and after; or it is stale.
+ */
+function loadedBy(
+  invocationId: string,
+  { rebuild, loaded }: RuntimeRecord,
+  bundle: BundleDigest,
+  rebuilds: boolean,
+): 'noted' | 'follows' | 'stale' {
+  if (loaded?.invocationId === invocationId) return loaded.bundle === bundle ? 'noted' : 'stale';
+  if (rebuilds || rebuild?.after === undefined) return 'stale';
+  const seen = new Set([rebuild.before, rebuild.after]);
+  return seen.has(invocationId) || seen.has('unknown') ? 'stale' : 'follows';
+}
+
+/** The sentence for a step: logs, `--dry-run` and tests say the same. */
+export function describeStep(step: Step): string {
+  switch (step.kind) {
+    case 'stage-store':
+      return `build the new store beside the real one and verify it (${count(step.certificates.length, 'certificate')} of ours)`;
+    case 'note-before':
+      return `record which process of the runtime runs before the rebuild to ${step.bundle.slice(0, 19)}`;
+    case 'write-anchor':
+      return `write ${anchorName(step.certificate.fingerprint)} (${step.certificate.subject})`;
+    case 'unindex':
+      return `take ${step.names.join(', ')} out of the store's index`;
+    case 'remove-anchor':
+      return `remove ${step.name}`;
+    case 'rebuild-store':
+      return `rebuild the store and read back ${count(step.certificates.length, 'certificate')} of ours`;
+    case 'reindex':
+      return "mend the store's index";
+    case 'note-after':
+      return `record which process of the runtime runs after the rebuild to ${step.bundle.slice(0, 19)}`;
+    case 'restart-runtime':
+      return `restart ${step.unit} so that it loads the store`;
+    case 'note-loaded':
+      return `record that the running ${step.unit} loaded ${step.bundle.slice(0, 19)}`;
+    case 'await-runtime':
+      return `wait for ${step.unit}: ${step.evidence}`;
+    default:
+      return step satisfies never;
+  }
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,177 @@
+// What a pass says of itself: from what was decided, what was carried out and whether it is proven, one status and the
+// time of the next try. Pure. `Synced` comes only from a plan that is empty over a fresh observation.
+
+import type { AgentError } from '../errors.ts';
+import type { Decision, Verdict } from './desired.ts';
+import { describeStep, type Step } from './plan.ts';
+import { type OperationalCode, operationalReasons, type ReasonArgs } from './reasons.ts';
+import { describeFinding, type HeldFailure, type Status, sentence, type Trusted } from './status.ts';
+
+/** When to look again: at the usual interval, at a known time, or after a back-off (at least so many milliseconds). */
+export type Next =
+  | { readonly kind: 'resync' }
+  | { readonly kind: 'at'; readonly at: Date }
+  | { readonly kind: 'back-off'; readonly retryAfterMs?: number | undefined };
+
+/** How far a plan got. */
+export type Carried =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'waiting'; readonly unit: string; readonly until: Date }
+  | { readonly kind: 'held'; readonly held: HeldFailure }
+  | { readonly kind: 'failed'; readonly error: AgentError };
+
+export interface HostFacts {
+  readonly store: string;
+  readonly runtime: string;
+}
+
+export interface PassFacts extends HostFacts {
+  readonly source: string;
+  readonly decision: Decision;
+  readonly carried: Carried;
+  /** What the plan still wants after it was carried out; empty is the proof. */
+  readonly remaining: readonly Step[];
+  readonly trusted: Trusted;
+  readonly warnings: readonly string[];
+}
+
+export interface Report {
+  readonly status: Status;
+  readonly next: Next;
+}
+
+type Judgement = Pick<Status, 'state' | 'reason' | 'message'> & { readonly next: Next };
+
+export function reportPass(facts: PassFacts): Report {
+  const { next, ...judged } = judgeHost(facts) ?? judgeSource(facts);
+  const { decision, trusted, store, runtime, warnings } = facts;
+  return {
+    next,
+    status: { ...judged, trusted, observed: decision.observed, findings: decision.findings, store, runtime, warnings },
+  };
+}
+
+/** A pass that could not even observe. */
+export function reportFailure(error: AgentError, host: HostFacts): Report {
+  const { next, ...judged } = judgeError(error);
+  return { next, status: { ...judged, trusted: undefined, observed: '', findings: [], warnings: [], ...host } };
+}
+
+/** What stands between the host and the desired bundle, if anything does. */
+function judgeHost({ carried, remaining, store }: PassFacts): Judgement | undefined {
+  switch (carried.kind) {
+    case 'failed':
+      return judgeError(carried.error);
+    case 'held':
+      return { state: 'Failed', reason: carried.held.code, message: carried.held.message, next: { kind: 'resync' } };
+    case 'waiting': {
+      const { unit, until } = carried;
+      return {
+        ...judge('Waiting', 'RestartDeferred', { unit, until: until.toISOString() }),
+        next: { kind: 'at', at: until },
+      };
+    }
+    case 'done': {
+      const [step] = remaining;
+      if (step === undefined) return undefined;
+      const evidence = `after the pass this is left to do: ${describeStep(step)}`;
+      const judged =
+        'unit' in step
+          ? judge('Failed', 'RuntimeUnknown', { unit: step.unit, evidence })
+          : judge('Failed', 'StoreIncomplete', { path: store, evidence });
+      return { ...judged, next: { kind: 'back-off' } };
+    }
+    default:
+      return carried satisfies never;
+  }
+}
+
+/** The host is as it was decided; what remains to be told is what the source said. */
+function judgeSource({ decision, source, trusted, runtime }: PassFacts): Judgement {
+  const { verdict } = decision;
+  const resync: Next = { kind: 'resync' };
+  switch (verdict.kind) {
+    case 'admitted':
+      return { state: 'Synced', reason: '', message: syncedMessage(decision, source, runtime), next: resync };
+    case 'rejected':
+      return { ...judgeFindings(decision, source, trusted), next: resync };
+    case 'wrong-type':
+      return { ...judge('Rejected', 'SourceWrongType', { source, type: verdict.type }), next: resync };
+    case 'unavailable': {
+      const { code, evidence, retryAfterMs } = verdict;
+      return { ...judge('Failed', code, { source, evidence }), next: { kind: 'back-off', retryAfterMs } };
+    }
+    case 'leaving':
+      return { ...judgeLeaving(verdict, source), next: { kind: 'at', at: verdict.until } };
+    case 'gone':
+      if (verdict.code === 'SourceEmpty') return { ...judge('Rejected', 'SourceEmpty', { source }), next: resync };
+      return {
+        state: 'Synced',
+        reason: '',
+        message: `${source} does not exist; nothing of it is trusted here`,
+        next: resync,
+      };
+    case 'kept':
+      return { ...judgeKept(trusted), next: resync };
+    case 'withdrawn':
+      return { state: 'Disabled', reason: '', message: 'nothing of ours is on this host', next: resync };
+    default:
+      return verdict satisfies never;
+  }
+}
+
+function judgeError(error: AgentError): Judgement {
+  const next: Next =
+    error.retry === 'content' ? { kind: 'resync' } : { kind: 'back-off', retryAfterMs: error.retryAfterMs };
+  return { state: 'Failed', reason: error.code, message: sentence(error.message, error.remedy), next };
+}
+
+function judgeLeaving({ code, until }: Extract<Verdict, { kind: 'leaving' }>, source: string): Omit<Judgement, 'next'> {
+  if (code === 'SourceDeleted') return judge('Waiting', code, { source, until: until.toISOString() });
+  const { message, remedy } = operationalReasons[code];
+  const leaving = `${message({ source })}, so its certificates leave this host at ${until.toISOString()}`;
+  return { state: 'Waiting', reason: code, message: sentence(leaving, remedy) };
+}
+
+function judgeKept({ certificates: { length } }: Trusted): Omit<Judgement, 'next'> {
+  if (length === 0)
+    return { state: 'Disabled', reason: '', message: 'this node is not in the pool; nothing of ours is on it' };
+  const message = `this node is not in the pool and was not seen to leave it, so ${certificates(length)} of ours stay; node-trust remove takes them away`;
+  return { state: 'Waiting', reason: '', message };
+}
+
+function judgeFindings({ findings }: Decision, source: string, trusted: Trusted): Omit<Judgement, 'next'> {
+  const errors = findings.filter(({ severity }) => severity === 'error');
+  const [first] = errors;
+  if (first === undefined) throw new TypeError('a rejected source has a finding of severity error');
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more, see details)` : '';
+  const message = sentence(`${source}, ${describeFinding(first)}${more}`, first.remedy);
+  return {
+    state: 'Rejected',
+    reason: first.code,
+    message: `${message}; ${certificates(trusted.certificates.length)} trusted before stay`,
+  };
+}
+
+function syncedMessage({ desired, findings }: Decision, source: string, runtime: string): string {
+  const warnings = findings.filter(({ severity }) => severity === 'warning');
+  const [first] = warnings;
+  const trusts = `${certificates(desired.certificates.length)} of ${source} trusted by the host; container runtime: ${runtime}`;
+  if (first === undefined) return trusts;
+  const more = warnings.length > 1 ? ` (and ${warnings.length - 1} more)` : '';
+  return `${trusts}; warning: ${sentence(describeFinding(first), first.remedy)}${more}`;
+}
+
+function judge<C extends OperationalCode>(
+  state: Status['state'],
+  code: C,
+  args: ReasonArgs<C>,
+): Omit<Judgement, 'next'> {
+  const { remedy } = operationalReasons[code];
+  const message = operationalReasons[code].message as (args: ReasonArgs<C>) => string;
+  return { state, reason: code, message: sentence(message(args), remedy) };
+}
+
+function certificates(count: number): string {
+  return `${count} certificate${count === 1 ? '' : 's'}`;
+}

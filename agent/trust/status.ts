@@ -1,0 +1,108 @@
+// What a pass reports, and its form as annotations of the Node. Pure, and the same for `apply --json` and `status`.
+// A status that says the same gives the same annotations, but for updated-at.
+
+import type { AdmittedCertificate, Finding } from './admission.ts';
+import type { BundleDigest } from './bundle.ts';
+import type { ReasonCode } from './reasons.ts';
+
+export type NodeState = 'Applying' | 'Waiting' | 'Synced' | 'Rejected' | 'Failed' | 'Disabled';
+
+export interface Trusted {
+  readonly bundle: BundleDigest;
+  readonly certificates: readonly AdmittedCertificate[];
+}
+
+export interface Status {
+  readonly state: NodeState;
+  /** A code of the catalogue; empty when synced. */
+  readonly reason: ReasonCode | '';
+  /** One sentence with the remedy. */
+  readonly message: string;
+  /** What the host trusts now on our account; undefined when that could not be found out. */
+  readonly trusted: Trusted | undefined;
+  /** Digest of the source content that this status speaks of; empty when none was seen. */
+  readonly observed: string;
+  readonly findings: readonly Finding[];
+  /** Facts for people, in words that do not change by themselves. */
+  readonly store: string;
+  readonly runtime: string;
+  /** What the pass saw and did not count as its own failure. */
+  readonly warnings: readonly string[];
+}
+
+/** A failure that is not tried again until the world it happened in has changed. */
+export interface HeldFailure {
+  readonly world: string;
+  readonly code: ReasonCode;
+  readonly message: string;
+}
+
+export const annotationPrefix = 'node-trust-agent/';
+const maxDetailsBytes = 16 * 1024;
+
+/**
+ * The annotations that say it, without `updated-at`, which the writer adds; null takes one away. What could not be found
+ * out is left as it was last known.
+ */
+export function formatAnnotations(status: Status): Readonly<Record<string, string | null>> {
+  const { trusted } = status;
+  return {
+    [`${annotationPrefix}state`]: status.state,
+    [`${annotationPrefix}reason`]: status.reason,
+    [`${annotationPrefix}message`]: status.message,
+    [`${annotationPrefix}observed`]: status.observed,
+    ...(trusted !== undefined && {
+      [`${annotationPrefix}bundle`]: trusted.bundle,
+      [`${annotationPrefix}certificates`]: String(trusted.certificates.length),
+      [`${annotationPrefix}expires-at`]: soonestExpiry(trusted)?.toISOString() ?? null,
+    }),
+    [`${annotationPrefix}details`]: formatDetails(status),
+  };
+}
+
+export function soonestExpiry({ certificates }: Trusted): Date | undefined {
+  const times = certificates.map(({ certificate }) => certificate.notAfter.getTime());
+  return times.length === 0 ? undefined : new Date(Math.min(...times));
+}
+
+/** Too long for an annotation, whole findings go, from the end, and their number is told. */
+export function formatDetails(status: Status): string {
+  const details = (findings: readonly Finding[]): string =>
+    JSON.stringify({
+      version: 1,
+      certificates: (status.trusted?.certificates ?? []).map(({ entry, certificate }) => ({
+        subject: certificate.subject,
+        fingerprint: certificate.fingerprint,
+        notAfter: certificate.notAfter.toISOString(),
+        entry,
+      })),
+      findings,
+      ...(findings.length < status.findings.length && { truncated: status.findings.length - findings.length }),
+      store: status.store,
+      runtime: status.runtime,
+      ...(status.warnings.length > 0 && { warnings: status.warnings }),
+    });
+  const fits = (findings: readonly Finding[]): boolean => Buffer.byteLength(details(findings)) <= maxDetailsBytes;
+  let [fitting, tooMany] = [0, status.findings.length + 1];
+  while (tooMany - fitting > 1) {
+    const middle = Math.floor((fitting + tooMany) / 2);
+    if (fits(status.findings.slice(0, middle))) fitting = middle;
+    else tooMany = middle;
+  }
+  return details(status.findings.slice(0, fitting));
+}
+
+/** A message and its remedy as one sentence. */
+export function sentence(message: string, remedy: string): string {
+  return `${message}; ${remedy.charAt(0).toLowerCase()}${remedy.slice(1).replace(/\.$/, '')}`;
+}
+
+/** Where a finding is, and what: `entry "corp.pem", certificate 2: …`. */
+export function describeFinding({ entry, certificate, line, message }: Omit<Finding, 'code'>): string {
+  const place = [
+    entry === '' ? '' : `entry ${JSON.stringify(entry)}`,
+    certificate === undefined ? '' : `certificate ${certificate}`,
+    certificate !== undefined || line === undefined ? '' : `line ${line}`,
+  ].filter((part) => part !== '');
+  return place.length === 0 ? message : `${place.join(', ')}: ${message}`;
+}

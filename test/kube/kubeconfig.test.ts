@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createKubeClient } from '../../agent/kube/client.ts';
+import { KubeError } from '../../agent/kube/kube-error.ts';
+import { loadClusterAccess } from '../../agent/kube/kubeconfig.ts';
+import { startTestServer, temporaryFolder, writeKubeconfig } from '../support/api-fixture.ts';
+import { admin } from '../support/api-requests.ts';
+
+const getNode = { verb: 'get', path: '/api/v1/nodes/a', object: 'node a', name: 'a', kind: 'Node' } as const;
+
+// Both words for it: what client-node makes of a pod's ServiceAccount, and what kubectl writes into a kubeconfig.
+for (const [word, user] of [
+  ['the auth provider of a pod', { 'auth-provider': { name: 'tokenFile', config: { tokenFile: 'FOLDER/token' } } }],
+  ['tokenFile, relative and next to a stale token', { tokenFile: 'token', token: 'stale' }],
+] as const) {
+  test(`a token that rotates on disk is read again after a minute: ${word}`, async (t) => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+    const server = await startTestServer(t, { tokens: { first: { name: 'agent', rules: admin } } });
+    server.put({ kind: 'Node', metadata: { name: 'a' } });
+    const folder = temporaryFolder(t);
+    const token = join(folder, 'token');
+    writeFileSync(token, 'first\n');
+    const config = JSON.parse(server.kubeconfig());
+    config.users[0].user = JSON.parse(JSON.stringify(user).replace('FOLDER', folder));
+    writeFileSync(join(folder, 'kubeconfig'), JSON.stringify(config));
+    const client = createKubeClient({ kubeconfigPath: join(folder, 'kubeconfig') });
+    await client.call(getNode, t.signal);
+
+    writeFileSync(token, 'second\n');
+    server.expireToken('first');
+    server.setToken('second', { name: 'agent', rules: admin });
+    await assert.rejects(client.call(getNode, t.signal), /the token was not accepted/);
+    t.mock.timers.tick(61_000);
+    await client.call(getNode, t.signal);
+    assert.deepEqual(
+      server.journal.map(({ code }) => code),
+      [200, 401, 200],
+    );
+  });
+}
+
+test('a kubeconfig that is not there is named', () => {
+  assert.throws(
+    () => loadClusterAccess('/nowhere/kubeconfig'),
+    isMisconfigured(/\/nowhere\/kubeconfig cannot be read: ENOENT/),
+  );
+});
+
+test('a kubeconfig that is not YAML is refused without repeating what is in it', (t) => {
+  const path = writeKubeconfig(t, 'users:\n- name: a\n  user: {token: T0P\n');
+  assert.throws(() => loadClusterAccess(path), isMisconfigured(/cannot be read: (?!.*T0P)/));
+});
+
+test('a kubeconfig without a usable current context is refused', (t) => {
+  const unusable = isMisconfigured(/names no API server in its current context/);
+  assert.throws(() => loadClusterAccess(writeKubeconfig(t, '{"clusters":[],"contexts":[]}')), unusable);
+  assert.throws(() => loadClusterAccess(writeKubeconfig(t, '{}')), unusable);
+});
+
+test('an API server behind a path keeps the path', (t) => {
+  const cluster = { name: 'c', cluster: { server: 'https://rancher.example/k8s/clusters/c-1/' } };
+  const context = { name: 'x', context: { cluster: 'c', user: 'u' } };
+  const config = { clusters: [cluster], contexts: [context], users: [{ name: 'u', user: {} }], 'current-context': 'x' };
+  const { url } = loadClusterAccess(writeKubeconfig(t, JSON.stringify(config)));
+  assert.equal(url, 'https://rancher.example/k8s/clusters/c-1');
+});
+
+test('credentials that cannot be used are told as such', async (t) => {
+  const server = await startTestServer(t);
+  const text = server
+    .kubeconfig()
+    .replace('"insecure-skip-tls-verify":true', '"certificate-authority":"/nowhere/ca.crt"');
+  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, text) });
+  await assert.rejects(
+    client.call(getNode, t.signal),
+    isMisconfigured(/credentials for 127.* cannot be used: .*\/nowhere\/ca.crt/),
+  );
+});
+
+function isMisconfigured(evidence: RegExp): (error: unknown) => boolean {
+  return (error) =>
+    error instanceof KubeError && error.failure.kind === 'misconfigured' && evidence.test(error.message);
+}

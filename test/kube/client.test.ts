@@ -200,6 +200,21 @@ test('over TLS with the right certificate-authority requests and watches work', 
   assert.equal((await failureOf(client.call(getSecret, t.signal))).kind, 'unreachable');
 });
 
+test('no connection outlives its request', async (t) => {
+  for (const options of [{}, { tls: selfSigned(t, 'IP:127.0.0.1') }]) {
+    const { server, client } = await connect(t, options);
+    const askedAt = performance.now();
+    await client.call(getSecret, t.signal);
+    server.fail({}, { kind: 'body', code: 404, body: 'not here' }, 1);
+    await failureOf(client.call(getSecret, t.signal));
+    server.fail({}, { kind: 'body', code: 200, body: 'not here' }, 1);
+    await failureOf(watch(client, t.signal));
+    await server.disconnected();
+    // Left alone, a pool keeps its connections for four seconds.
+    assert.ok(performance.now() - askedAt < 2000);
+  }
+});
+
 test('a certificate of another authority is a TLS failure that names the kubeconfig', async (t) => {
   const server = await startTestServer(t, { tls: selfSigned(t, 'IP:127.0.0.1') });
   const other = selfSigned(t, 'IP:127.0.0.1').cert;

@@ -113,9 +113,13 @@ export async function startApiServer(options: ApiServerOptions = {}) {
       ? createServer(listener)
       : createSecureServer({ cert: options.tls.cert, key: options.tls.key, allowHTTP1: true }, listener);
   const sockets = new Set<Socket>();
+  const waitingForNone = new Set<() => void>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+    socket.on('close', () => {
+      sockets.delete(socket);
+      if (sockets.size === 0) for (const resolve of waitingForNone) resolve();
+    });
   });
   server.on('sessionError', () => undefined);
 
@@ -165,6 +169,9 @@ export async function startApiServer(options: ApiServerOptions = {}) {
     fail: (match: RequestMatch, failure: Failure, times = Number.POSITIVE_INFINITY): (() => void) =>
       failures.add(match, failure, times),
 
+    /** Resolves when no client has a connection open. */
+    disconnected: (): Promise<void> =>
+      new Promise((resolve) => (sockets.size === 0 ? resolve() : waitingForNone.add(resolve))),
     /** Resolves when no client has a watch open. */
     watchesClosed: watches.allClosed,
     sendBookmarks: watches.bookmark,

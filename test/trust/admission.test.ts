@@ -6,8 +6,15 @@ import { admissionReasons } from '../../agent/trust/admission-reasons.ts';
 import { emptyBundle } from '../../agent/trust/bundle.ts';
 import { createCertificate, createServerCertificate, encodePem, fixedNow } from '../support/certificates.ts';
 
-const cas = Array.from({ length: 12 }, (_, index) => createCertificate({ subject: `CA ${index}` }));
-const [one, two, three] = cas as [(typeof cas)[0], (typeof cas)[0], (typeof cas)[0]];
+const one = createCertificate({ subject: 'CA 0' });
+const two = createCertificate({ subject: 'CA 1' });
+const three = createCertificate({ subject: 'CA 2' });
+const cas = [
+  one,
+  two,
+  three,
+  ...Array.from({ length: 9 }, (_, index) => createCertificate({ subject: `More ${index}` })),
+];
 const options: AdmissionOptions = { now: fixedNow, maxCertificates: 10, nonCa: 'error' };
 
 function admitText(

@@ -42,7 +42,7 @@ export async function reconcile(context: PassContext, signal: AbortSignal): Prom
   const outcome = await pass(context, signal).catch((error: unknown): Outcome => {
     signal.throwIfAborted();
     if (!(error instanceof AgentError)) throw error;
-    return { ...reportFailure(error, { store: '', runtime: '' }), steps: [] };
+    return { ...reportFailure(error), steps: [] };
   });
   await context.report(outcome.status, signal);
   return outcome;

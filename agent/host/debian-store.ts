@@ -136,7 +136,12 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
         if (bytes !== 'absent') await root.writeFile(`${stageFolder}/local/foreign-${index}.crt`, bytes);
       }
       await runTool(
-        { store: `${stageFolder}/store`, local: `${stageFolder}/local`, selection: `${stageFolder}/selection` },
+        {
+          '--etccertsdir': commands.pathOf(`${stageFolder}/store`),
+          '--localcertsdir': commands.pathOf(`${stageFolder}/local`),
+          '--certsconf': commands.pathOf(`${stageFolder}/selection`),
+          '--hooksdir': commands.pathOf(`${stageFolder}/no-hooks`),
+        },
         signal,
       );
       const staged = `${stageFolder}/store/ca-certificates.crt`;
@@ -146,11 +151,13 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
   }
 
-  async function rebuild(certificates: readonly Certificate[], signal: AbortSignal): Promise<readonly string[]> {
+  async function rebuild(
+    certificates: readonly Certificate[],
+    withdrawn: readonly AnchorName[],
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
     const before = await readBundleFile(bundlePath);
-    await (commands.way === 'sandbox'
-      ? runTool({ store: storeFolder, local: anchorsFolder, selection: selectionFile }, signal)
-      : commands.run(tool, [], { timeoutMs: toolTimeoutMs }, signal));
+    await (commands.way === 'sandbox' ? runTool(redirected, signal) : runTool({}, signal));
     const after = await readBundleFile(bundlePath);
     verifyReading(bundlePath, after, certificates);
     const inputs = await listInputs();
@@ -159,30 +166,26 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       [...(readings[index]?.fingerprints ?? [])].some((fingerprint) => !after.fingerprints.has(fingerprint)),
     );
     if (missing.length > 0) {
-      throw new AgentError('StoreIncomplete', {
-        path: bundlePath,
-        evidence: `it lacks what is in ${missing.join(', ')}`,
-      });
+      const evidence = `it lacks what is in ${missing.join(', ')}`;
+      throw new AgentError('StoreIncomplete', { path: bundlePath, evidence });
     }
-    const ours = new Set(certificates.map(({ fingerprint }) => fingerprint));
     const left = [...before.fingerprints].filter(
-      (fingerprint) => !after.fingerprints.has(fingerprint) && !ours.has(fingerprint),
+      (fingerprint) => !after.fingerprints.has(fingerprint) && !withdrawn.includes(anchorName(fingerprint)),
     );
     return left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${left.join(', ')}`];
   }
 
-  async function runTool(
-    { store, local, selection }: { readonly store: string; readonly local: string; readonly selection: string },
-    signal: AbortSignal,
-  ): Promise<void> {
-    await root.makeFolder(store);
-    const options = {
-      '--etccertsdir': commands.pathOf(store),
-      '--localcertsdir': posix.relative(store, local),
-      '--certsdir': posix.relative(store, distributionFolder),
-      '--certsconf': commands.pathOf(selection),
-      '--hooksdir': commands.pathOf(store === storeFolder ? hooksFolder : `${stageFolder}/no-hooks`),
-    };
+  /** The inputs are given as the tool writes them into links: relative to the store, they hold inside the sandbox too. */
+  const redirected = {
+    '--etccertsdir': commands.pathOf(storeFolder),
+    '--localcertsdir': posix.relative(storeFolder, anchorsFolder),
+    '--certsdir': posix.relative(storeFolder, distributionFolder),
+    '--certsconf': commands.pathOf(selectionFile),
+    '--hooksdir': commands.pathOf(hooksFolder),
+  };
+
+  async function runTool(options: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
+    await root.makeFolder(storeFolder);
     await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
   }
 

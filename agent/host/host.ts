@@ -2,7 +2,7 @@
 // that a new kind of step does not compile before somebody executes it. Knows Linux, and nothing of Kubernetes.
 
 import { AgentError } from '../errors.ts';
-import type { Observation } from '../trust/observation.ts';
+import type { Observation, RuntimeFacts } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
@@ -11,9 +11,9 @@ import type { HostRoot } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 
 export interface Host {
-  /** Facts for people. */
+  /** For people: the bundle's path and how the distribution was recognized. */
   readonly store: string;
-  readonly runtime: string;
+  readonly runtime: RuntimeFacts;
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
@@ -46,7 +46,7 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     'write-anchor': ({ certificate }) => store.writeAnchor(certificate),
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': ({ name }) => store.removeAnchor(name),
-    'rebuild-store': ({ certificates }, signal) => store.rebuild(certificates, signal),
+    'rebuild-store': ({ certificates, withdrawn }, signal) => store.rebuild(certificates, withdrawn, signal),
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => {
       const { rebuild } = (await facts.read()).runtime;
@@ -67,7 +67,7 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
 
   return {
     store: `${store.bundlePath} (${distribution.evidence})`,
-    runtime: runtime.description,
+    runtime: runtime.facts,
     keepsNonCa: distribution.keepsNonCa,
     watched: store.watched,
     facts,

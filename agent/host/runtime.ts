@@ -4,13 +4,12 @@
 // is run. Another runtime is one more row of the table.
 
 import { AgentError } from '../errors.ts';
-import type { RuntimeMark, RuntimeObservation } from '../trust/observation.ts';
+import type { RuntimeFacts, RuntimeMark, RuntimeObservation } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
 import type { HostRoot } from './root.ts';
 
 export interface Runtime {
-  /** For people: the unit, or why there is none. */
-  readonly description: string;
+  readonly facts: RuntimeFacts;
   /** Without running a program, where the host's files tell it. */
   observe(signal: AbortSignal): Promise<RuntimeObservation>;
   /** Who runs at this moment, asked of the service manager itself. */
@@ -55,7 +54,7 @@ export async function detectRuntime(root: HostRoot, commands: Commands): Promise
 export function createNoRuntime(reason: string): Runtime {
   const none = (): Promise<never> => Promise.reject(new AgentError('RuntimeNotFound', { evidence: reason }));
   return {
-    description: `none (${reason})`,
+    facts: { kind: 'none', reason },
     observe: () => Promise.resolve({ kind: 'none' }),
     mark: () => Promise.resolve('unknown'),
     identify: none,
@@ -93,7 +92,7 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
   }
 
   return {
-    description: unit,
+    facts: { kind: 'unit', unit },
     async observe(signal) {
       const invocationId = await root.readLink(`/run/systemd/units/invocation:${unit}`);
       return invocationId ? { kind: 'running', unit, invocationId } : ask(signal);

@@ -17,7 +17,11 @@ export interface TrustStore {
   unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   reindex(signal: AbortSignal): Promise<void>;
   /** Runs the family's tool and reads back. Answers with warnings: foreign certificates that left with their own input. */
-  rebuild(certificates: readonly Certificate[], signal: AbortSignal): Promise<readonly string[]>;
+  rebuild(
+    certificates: readonly Certificate[],
+    withdrawn: readonly AnchorName[],
+    signal: AbortSignal,
+  ): Promise<readonly string[]>;
 }
 
 export interface BundleReading {

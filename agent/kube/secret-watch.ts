@@ -40,7 +40,7 @@ export async function watchSecret(options: SecretWatchOptions, signal: AbortSign
     const backoffMs = retryDelayMs * Math.min(2 ** Math.max(quietEnds - 1, 0), MAX_DOUBLING);
     const pauseMs = Math.max(forbidden ? forbiddenRetryMs : jittered(backoffMs), end.failure?.retryAfterMs ?? 0);
     // The only way this rejects is the abort that ends the loop.
-    await delay(pauseMs, undefined).catch(() => undefined);
+    await delay(pauseMs, undefined, { signal }).catch(() => undefined);
   }
 }
 

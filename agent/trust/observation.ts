@@ -32,6 +32,11 @@ export type RuntimeObservation =
   | { readonly kind: 'stopped' | 'unknown'; readonly unit: string; readonly evidence: string }
   | { readonly kind: 'none' };
 
+/** Which runtime the host has; without one its store is all there is to it. */
+export type RuntimeFacts =
+  | { readonly kind: 'unit'; readonly unit: string }
+  | { readonly kind: 'none'; readonly reason: string };
+
 /** The process that was seen at one moment: an InvocationID, or `stopped`, or `unknown` when nobody could be asked. */
 export type RuntimeMark = string;
 

@@ -16,7 +16,11 @@ export type Step =
   | { readonly kind: 'write-anchor'; readonly certificate: Certificate }
   | { readonly kind: 'unindex'; readonly names: readonly AnchorName[] }
   | { readonly kind: 'remove-anchor'; readonly name: AnchorName }
-  | { readonly kind: 'rebuild-store'; readonly certificates: readonly Certificate[] }
+  | {
+      readonly kind: 'rebuild-store';
+      readonly certificates: readonly Certificate[];
+      readonly withdrawn: readonly AnchorName[];
+    }
   | { readonly kind: 'reindex' }
   | { readonly kind: 'note-after'; readonly bundle: BundleDigest }
   | { readonly kind: 'restart-runtime'; readonly unit: string }
@@ -62,7 +66,7 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
     ...missing.map((certificate): Step => ({ kind: 'write-anchor', certificate })),
     ...unindex,
     ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),
-    { kind: 'rebuild-store', certificates: desired.certificates },
+    { kind: 'rebuild-store', certificates: desired.certificates, withdrawn: surplus },
     ...reindex,
     { kind: 'note-after', bundle: desired.digest },
   ];

@@ -3,6 +3,7 @@
 
 import type { AgentError } from '../errors.ts';
 import type { Decision, Verdict } from './desired.ts';
+import type { RuntimeFacts } from './observation.ts';
 import { describeStep, type Step } from './plan.ts';
 import { type OperationalCode, operationalReasons, type ReasonArgs } from './reasons.ts';
 import { describeFinding, type HeldFailure, type Status, sentence, type Trusted } from './status.ts';
@@ -22,7 +23,7 @@ export type Carried =
 
 export interface HostFacts {
   readonly store: string;
-  readonly runtime: string;
+  readonly runtime: RuntimeFacts;
 }
 
 export interface PassFacts extends HostFacts {
@@ -52,9 +53,20 @@ export function reportPass(facts: PassFacts): Report {
 }
 
 /** A pass that could not even observe. */
-export function reportFailure(error: AgentError, host: HostFacts): Report {
+export function reportFailure(error: AgentError): Report {
   const { next, ...judged } = judgeError(error);
-  return { next, status: { ...judged, trusted: undefined, observed: '', findings: [], warnings: [], ...host } };
+  return {
+    next,
+    status: {
+      ...judged,
+      trusted: undefined,
+      observed: '',
+      findings: [],
+      store: undefined,
+      runtime: undefined,
+      warnings: [],
+    },
+  };
 }
 
 /** What stands between the host and the desired bundle, if anything does. */
@@ -153,10 +165,15 @@ function judgeFindings({ findings }: Decision, source: string, trusted: Trusted)
   };
 }
 
-function syncedMessage({ desired, findings }: Decision, source: string, runtime: string): string {
+function syncedMessage({ desired, findings }: Decision, source: string, runtime: RuntimeFacts): string {
   const warnings = findings.filter(({ severity }) => severity === 'warning');
   const [first] = warnings;
-  const trusts = `${certificates(desired.certificates.length)} of ${source} trusted by the host; container runtime: ${runtime}`;
+  const are = desired.certificates.length === 1 ? 'is' : 'are';
+  const taken =
+    runtime.kind === 'unit'
+      ? `${runtime.unit} runs with them`
+      : `no container runtime was restarted: ${runtime.reason}`;
+  const trusts = `${certificates(desired.certificates.length)} of ${source} ${are} trusted by the host; ${taken}`;
   if (first === undefined) return trusts;
   const more = warnings.length > 1 ? ` (and ${warnings.length - 1} more)` : '';
   return `${trusts}; warning: ${sentence(describeFinding(first), first.remedy)}${more}`;

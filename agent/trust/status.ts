@@ -3,6 +3,7 @@
 
 import type { AdmittedCertificate, Finding } from './admission.ts';
 import type { BundleDigest } from './bundle.ts';
+import type { RuntimeFacts } from './observation.ts';
 import type { ReasonCode } from './reasons.ts';
 
 export type NodeState = 'Applying' | 'Waiting' | 'Synced' | 'Rejected' | 'Failed' | 'Disabled';
@@ -23,9 +24,9 @@ export interface Status {
   /** Digest of the source content that this status speaks of; empty when none was seen. */
   readonly observed: string;
   readonly findings: readonly Finding[];
-  /** Facts for people, in words that do not change by themselves. */
-  readonly store: string;
-  readonly runtime: string;
+  /** Facts that do not change by themselves; undefined when the host could not be looked at. */
+  readonly store: string | undefined;
+  readonly runtime: RuntimeFacts | undefined;
   /** What the pass saw and did not count as its own failure. */
   readonly warnings: readonly string[];
 }

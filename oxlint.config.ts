@@ -1,0 +1,77 @@
+// Lint rules, the layers of docs/architecture.md and "one importer a library" among them.
+
+import { defineConfig } from 'oxlint';
+
+/** Each library and the one place that imports it. */
+const homes = {
+  execa: 'agent/host/commands.ts',
+  chokidar: 'agent/host/drift.ts',
+  pino: 'agent/log.ts',
+  'prom-client': 'agent/metrics.ts',
+  '@peculiar/x509': 'agent/trust/certificate.ts',
+  'reflect-metadata': 'agent/trust/certificate.ts',
+  yaml: 'agent/cli/entries.ts',
+  '@kubernetes/client-node': 'agent/kube/**/*.ts',
+} as const;
+
+const world = ['fs', 'fs/*', 'child_process', 'net', 'http', 'https', 'os', 'process', 'timers', 'timers/*'];
+const layers = {
+  'agent/trust/**/*.ts': [
+    { group: world.map((name) => `node:${name}`), message: 'trust/ is pure: bytes, records and now in, values out.' },
+    { group: ['**/host/**', '**/kube/**', '**/cli/**'], message: 'trust/ knows neither Linux nor Kubernetes.' },
+  ],
+  'agent/host/**/*.ts': [{ group: ['**/kube/**', '**/cli/**'], message: 'host/ knows Linux and not Kubernetes.' }],
+  'agent/kube/**/*.ts': [{ group: ['**/host/**', '**/cli/**'], message: 'kube/ knows Kubernetes and not Linux.' }],
+} as const;
+
+function restrictImports(files: string) {
+  const layer = Object.entries(layers).find(([folder]) => files.startsWith(folder.slice(0, folder.indexOf('*'))));
+  const paths = Object.entries(homes)
+    .filter(([, home]) => home !== files)
+    .map(([name, home]) => ({ name, message: `Only ${home} imports it.` }));
+  return {
+    files: [files],
+    rules: { 'eslint/no-restricted-imports': ['error', { paths, patterns: layer?.[1] ?? [] }] },
+  };
+}
+
+export default defineConfig({
+  plugins: ['typescript', 'import', 'unicorn', 'node', 'promise'],
+  categories: { correctness: 'error', suspicious: 'error', perf: 'error' },
+  ignorePatterns: ['node_modules'],
+  rules: {
+    'eslint/no-await-in-loop': 'off',
+    'eslint/no-console': 'error',
+    'eslint/no-unused-vars': ['error', { ignoreRestSiblings: true, argsIgnorePattern: '^_' }],
+    'eslint/no-shadow': 'off',
+    'unicorn/no-array-sort': 'off',
+    'unicorn/no-array-reverse': 'off',
+    'unicorn/consistent-function-scoping': 'off',
+    'import/no-unassigned-import': 'off',
+    'import/no-named-as-default-member': 'off',
+    'import/no-cycle': 'error',
+    'node/no-process-env': 'error',
+    'typescript/no-explicit-any': 'error',
+    'typescript/no-non-null-assertion': 'error',
+    // `as` belongs into parsers and the makers of branded types, where nothing narrower can be said.
+    'typescript/no-unsafe-type-assertion': 'off',
+    // Nothing here uses `this`.
+    'typescript/unbound-method': 'off',
+    'typescript/consistent-type-imports': 'error',
+    'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+    'typescript/no-floating-promises': [
+      'error',
+      {
+        allowForKnownSafeCalls: [
+          { from: 'package', package: 'node:test', name: ['test', 'it', 'describe', 'suite', 'before', 'after'] },
+        ],
+      },
+    ],
+  },
+  overrides: [
+    restrictImports('agent/**/*.ts'),
+    ...Object.keys(layers).map(restrictImports),
+    ...Object.values(homes).map(restrictImports),
+    { files: ['agent/main.ts'], rules: { 'node/no-process-env': 'off' } },
+  ],
+});

@@ -1,6 +1,6 @@
 // Lint rules, the layers of docs/architecture.md and "one importer a library" among them.
 
-import { defineConfig } from 'oxlint';
+import { defineConfig, type OxlintOverride } from 'oxlint';
 
 /** Each library and the one place that imports it. */
 const homes = {
@@ -24,14 +24,14 @@ const layers = {
   'agent/kube/**/*.ts': [{ group: ['**/host/**', '**/cli/**'], message: 'kube/ knows Kubernetes and not Linux.' }],
 } as const;
 
-function restrictImports(files: string) {
+function restrictImports(files: string): OxlintOverride {
   const layer = Object.entries(layers).find(([folder]) => files.startsWith(folder.slice(0, folder.indexOf('*'))));
   const paths = Object.entries(homes)
     .filter(([, home]) => home !== files)
     .map(([name, home]) => ({ name, message: `Only ${home} imports it.` }));
   return {
     files: [files],
-    rules: { 'eslint/no-restricted-imports': ['error', { paths, patterns: layer?.[1] ?? [] }] },
+    rules: { 'eslint/no-restricted-imports': ['error', { paths, patterns: [...(layer?.[1] ?? [])] }] },
   };
 }
 

@@ -1,7 +1,7 @@
 // The one exception of this software: the world failed, and this is its code in the catalogue of reasons.
 // Bad input is never an exception but a finding. host/ and kube/ translate what they meet at their boundary.
 
-import { type OperationalCode, operationalReasons, type ReasonArgs, type Retry } from './trust/reasons.ts';
+import { explainOperational, type OperationalCode, type ReasonArgs, type Retry } from './trust/reasons.ts';
 
 export class AgentError<C extends OperationalCode = OperationalCode> extends Error {
   override readonly name = 'AgentError';
@@ -12,12 +12,11 @@ export class AgentError<C extends OperationalCode = OperationalCode> extends Err
   readonly retryAfterMs: number | undefined;
 
   constructor(code: C, args: ReasonArgs<C>, options: { cause?: unknown; retryAfterMs?: number } = {}) {
-    const reason = operationalReasons[code];
-    const message = reason.message as (args: ReasonArgs<C>) => string;
-    super(message(args), { cause: options.cause });
+    const { message, remedy, retry } = explainOperational(code, args);
+    super(message, { cause: options.cause });
     this.code = code;
-    this.remedy = reason.remedy;
-    this.retry = reason.retry;
+    this.remedy = remedy;
+    this.retry = retry;
     this.retryAfterMs = options.retryAfterMs;
   }
 }

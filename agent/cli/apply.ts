@@ -9,7 +9,7 @@ import { admissionFor, type Outcome, type PassContext, reconcile } from '../reco
 import { decideTrust, withdrawTrust } from '../trust/desired.ts';
 import { ownOnHost } from '../trust/observation.ts';
 import { describeStep, planTrust, type Step } from '../trust/plan.ts';
-import { operationalReasons } from '../trust/reasons.ts';
+import { explainOperational } from '../trust/reasons.ts';
 import type { Source } from '../trust/source.ts';
 import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
@@ -55,8 +55,8 @@ read back, and containerd is restarted if it must be. PATH is what validate take
       }
       // To the daemon an empty source is one that lets go of its trust; a person who names an empty folder made a mistake.
       if (snapshot.kind === 'present' && snapshot.entries.size === 0) {
-        const { message, remedy } = operationalReasons.SourceEmpty;
-        terminal.err(`node-trust apply: SourceEmpty: ${sentence(message({ source: name }), remedy)}\n`);
+        const { message, remedy } = explainOperational('SourceEmpty', { source: name });
+        terminal.err(`node-trust apply: SourceEmpty: ${sentence(message, remedy)}\n`);
         return 1;
       }
       const source: Source = { name, read: () => Promise.resolve(snapshot) };

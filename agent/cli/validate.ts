@@ -1,7 +1,7 @@
 // `node-trust validate`: says what the agent would say of a source, before anybody applies it. Touches no host.
 
 import { type Admission, type AdmissionOptions, admit, type Finding } from '../trust/admission.ts';
-import { operationalReasons, type ReasonArgs } from '../trust/reasons.ts';
+import { explainOperational } from '../trust/reasons.ts';
 import { describeFinding } from '../trust/status.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
 import { type NamedSource, readSource, UnreadableError } from './entries.ts';
@@ -56,7 +56,7 @@ function judge({ name, snapshot, findings: ofForm }: NamedSource, options: Admis
       name,
       accepted: false,
       certificates: [],
-      findings: [explainWrongType({ source: name, type: snapshot.type })],
+      findings: [{ ...explainOperational('SourceWrongType', { source: name, type: snapshot.type }), entry: '' }],
     };
   }
   const admission: Admission =
@@ -67,11 +67,6 @@ function judge({ name, snapshot, findings: ofForm }: NamedSource, options: Admis
     a.entry < b.entry ? -1 : a.entry > b.entry ? 1 : 0,
   );
   return { name, accepted: admission.accepted && ofForm.length === 0, certificates: admission.certificates, findings };
-}
-
-function explainWrongType(args: ReasonArgs<'SourceWrongType'>): ValidateFinding {
-  const { severity, message, remedy } = operationalReasons.SourceWrongType;
-  return { code: 'SourceWrongType', severity, entry: '', message: message(args), remedy };
 }
 
 /** The shape is part of the interface: fields are added, never changed, within a version. */

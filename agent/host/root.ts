@@ -1,18 +1,17 @@
 // The one way to the host's files. Paths are the host's own (`/etc/ssl/certs`); the root they live under is `/` on a
-// machine, `/host` in the pod, a folder in a sandbox. Every symbolic link is followed as the host itself would follow
-// it, re-rooted here: most links on a node are absolute, and from the pod the kernel would lead them into the
-// container's own files. `..` at the root stays at the root, as in chroot(2), so nothing leads outside.
-// Failures leave as an AgentError with the host's path.
+// machine, `/host` in the pod, a folder in a sandbox. Links are followed by path-resolver.ts alone, so nothing leads
+// outside. What is written is whole or not there, and durable. Failures leave as an AgentError with the host's path.
 
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { posix } from 'node:path';
-import { AgentError, errorText } from '../errors.ts';
+import { errorCode, isAbsent, readFailure, writeFailure } from './file-failure.ts';
+import { createPathResolver } from './path-resolver.ts';
 
 export type FileSystem = Pick<
   typeof nodeFs,
-  'lstat' | 'mkdir' | 'open' | 'readdir' | 'readlink' | 'rename' | 'rmdir' | 'unlink'
+  'link' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'readlink' | 'rename' | 'rmdir' | 'unlink'
 >;
 
 export interface FolderEntry {
@@ -45,52 +44,11 @@ export interface HostRoot {
   makeFolder(path: string): Promise<void>;
 }
 
-/** As many links as Linux follows in one path before it says ELOOP (path_resolution(7)). */
-const maxLinks = 40;
 /** Bundles are about 250 KB; nothing we read is honestly larger than this. */
 const maxFileBytes = 32 * 1024 * 1024;
 
 export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostRoot {
-  const root = posix.resolve(rootPath);
-  const onMachine = (path: string): string => (root === '/' ? path : root + path);
-
-  async function resolve(path: string): Promise<string> {
-    let done = '/';
-    let pending = components(path);
-    let links = 0;
-    for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
-      if (next === '..') {
-        done = posix.dirname(done);
-        continue;
-      }
-      const candidate = posix.join(done, next);
-      const target = await linkTarget(candidate);
-      if (target === undefined) {
-        done = candidate;
-        continue;
-      }
-      links += 1;
-      if (links > maxLinks) throw new AgentError('StoreUnreadable', { path, evidence: 'too many symbolic links' });
-      if (target.startsWith('/')) done = '/';
-      pending = [...components(target), ...pending];
-    }
-    return done;
-  }
-
-  async function linkTarget(path: string): Promise<string | undefined> {
-    try {
-      const stat = await fs.lstat(onMachine(path));
-      return stat.isSymbolicLink() ? await fs.readlink(onMachine(path)) : undefined;
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw readFailure(path, error);
-    }
-  }
-
-  /** Where the folder really is, and the last component not followed. */
-  async function resolveParent(path: string): Promise<string> {
-    return posix.join(await resolve(posix.dirname(path)), posix.basename(path));
-  }
+  const { root, onMachine, resolve, resolveParent, linkTarget } = createPathResolver(rootPath, fs);
 
   async function readFile(path: string): Promise<Uint8Array | 'absent'> {
     const real = await resolve(path);
@@ -143,7 +101,7 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
   async function createFile(path: string, bytes: string): Promise<boolean> {
     return writeWith(path, bytes, 0o644, async (temporary, real) => {
       try {
-        await nodeFs.link(onMachine(temporary), onMachine(real));
+        await fs.link(onMachine(temporary), onMachine(real));
         return true;
       } catch (error) {
         if (errorCode(error) === 'EEXIST') return false;
@@ -165,7 +123,7 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     // A leading dot and no known suffix: no trust store's tool takes a half-written file for a certificate.
     const temporary = posix.join(folder, `.node-trust-${randomBytes(6).toString('hex')}.tmp`);
     try {
-      await fs.mkdir(onMachine(folder), { recursive: true });
+      await makeFolders(folder);
       await using file = await fs.open(onMachine(temporary), 'wx', mode);
       await file.writeFile(bytes);
       await file.chmod(mode);
@@ -200,8 +158,9 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
   }
 
   async function removeFolder(path: string): Promise<void> {
-    const entries = await readFolder(path);
-    if (entries === 'absent') return;
+    const isLink = (await readLink(path)) !== undefined;
+    const entries = isLink ? 'absent' : await readFolder(path);
+    if (entries === 'absent') return remove(path); // nothing, or something else in its place
     for (const entry of entries) {
       const inside = posix.join(path, entry.name);
       await (entry.kind === 'folder' ? removeFolder(inside) : remove(inside));
@@ -215,9 +174,18 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
 
   async function makeFolder(path: string): Promise<void> {
     try {
-      await fs.mkdir(onMachine(await resolve(path)), { recursive: true, mode: 0o755 });
+      await makeFolders(await resolve(path));
     } catch (error) {
       throw writeFailure(path, error);
+    }
+  }
+
+  /** A new folder is durable once the folder that names it is. */
+  async function makeFolders(folder: string): Promise<void> {
+    const first = await fs.mkdir(onMachine(folder), { recursive: true, mode: 0o755 });
+    if (first === undefined) return;
+    for (let made = folder; made !== '/' && onMachine(made).length >= first.length; made = posix.dirname(made)) {
+      await syncFolder(posix.dirname(made));
     }
   }
 
@@ -242,10 +210,6 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
   };
 }
 
-function components(path: string): string[] {
-  return path.split('/').filter((part) => part !== '' && part !== '.');
-}
-
 function entryKind(entry: {
   isFile(): boolean;
   isDirectory(): boolean;
@@ -254,25 +218,4 @@ function entryKind(entry: {
   if (entry.isSymbolicLink()) return 'link';
   if (entry.isDirectory()) return 'folder';
   return entry.isFile() ? 'file' : 'other';
-}
-
-function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-function isAbsent(error: unknown): boolean {
-  return errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR';
-}
-
-function readFailure(path: string, error: unknown): AgentError {
-  return error instanceof AgentError
-    ? error
-    : new AgentError('StoreUnreadable', { path, evidence: errorText(error) }, { cause: error });
-}
-
-function writeFailure(path: string, error: unknown): AgentError {
-  if (error instanceof AgentError) return error;
-  const code = errorCode(error);
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new AgentError('DiskFull', { path }, { cause: error });
-  return new AgentError('AnchorsReadOnly', { path, evidence: errorText(error) }, { cause: error });
 }

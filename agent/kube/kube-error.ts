@@ -134,7 +134,7 @@ function failureOfStatus(
     return { kind, evidence: `${said}: the token was not accepted; it may have expired`, ...retry };
   }
   if (kind === 'forbidden') {
-    return { kind, evidence: `${said}; the verb ${asked.verb} on it is not granted${why}`, ...retry };
+    return { kind, evidence: `${said}; the agent is not allowed to ${asked.verb} it${why}`, ...retry };
   }
   return { kind, evidence: `${said}${why}`, ...retry };
 }

@@ -7,7 +7,7 @@ import { type Certificate, type Fingerprint, isPrivateKeyDer, parseCertificate }
 import { type CertificateRules, judgeCertificate } from './certificate-rules.ts';
 import { judgeEncoding } from './encoding.ts';
 import { scanPem } from './pem.ts';
-import { type AdmissionCode, operationalReasons } from './reasons.ts';
+import { type AdmissionCode, explainOperational } from './reasons.ts';
 import type { Entries } from './source.ts';
 
 export interface Finding {
@@ -78,8 +78,8 @@ export function admit(entries: Entries, options: AdmissionOptions): Admission {
 }
 
 function sourceEmpty(): Finding {
-  const { severity, message, remedy } = operationalReasons.SourceEmpty;
-  return { code: 'SourceEmpty', severity, entry: '', message: message({ source: 'the source' }), remedy };
+  const { code, severity, message, remedy } = explainOperational('SourceEmpty', { source: 'the source' });
+  return { code, severity, entry: '', message, remedy };
 }
 
 function readEntry(entry: string, bytes: Uint8Array): Reading {

@@ -205,6 +205,6 @@ function readElement(der: Uint8Array, offset: number): { readonly start: number;
   const count = first - 0x80;
   const start = offset + 2 + count;
   const length = der.subarray(offset + 2, start).reduce((sum, byte) => sum * 256 + byte, 0);
-  const isMinimal = count >= 1 && count <= 4 && length >= 0x80 && length >= 256 ** (count - 1);
+  const isMinimal = count <= 4 && length >= 0x80 && length >= 256 ** (count - 1);
   return { start, end: isMinimal ? start + length : Number.NaN };
 }

@@ -36,7 +36,7 @@ function judgeBase64(bytes: Uint8Array): Explained | undefined {
   for (let times = 1; times <= 3; times++) {
     const decoded = decodeBase64(text);
     if (decoded === undefined) return undefined;
-    if (times === 1 && isCertificate(decoded)) {
+    if (isCertificate(decoded)) {
       const evidence = 'the value is base64 of a certificate without its BEGIN and END lines';
       return explain('NoCertificate', { evidence });
     }

@@ -193,3 +193,11 @@ export type AdmissionCode = keyof typeof admissionReasons;
 export type OperationalCode = keyof typeof operationalReasons;
 export type ReasonCode = AdmissionCode | OperationalCode;
 export type ReasonArgs<C extends ReasonCode> = Parameters<(typeof catalogue)[C]['message']>[0];
+
+const told: { readonly [C in OperationalCode]: OperationalReason<ReasonArgs<C>> } = operationalReasons;
+
+/** A case of an operational reason, told. */
+export function explainOperational<C extends OperationalCode>(code: C, args: ReasonArgs<C>) {
+  const { severity, retry, message, remedy } = told[code];
+  return { code, severity, retry, message: message(args), remedy } as const;
+}

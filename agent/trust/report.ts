@@ -5,7 +5,7 @@ import type { AgentError } from '../errors.ts';
 import type { Decision, Verdict } from './desired.ts';
 import type { RuntimeFacts } from './observation.ts';
 import { describeStep, type Step } from './plan.ts';
-import { type OperationalCode, operationalReasons, type ReasonArgs } from './reasons.ts';
+import { explainOperational, type OperationalCode, type ReasonArgs } from './reasons.ts';
 import { describeFinding, type HeldFailure, type Status, sentence, type Trusted } from './status.ts';
 
 /** When to look again: at the usual interval, at a known time, or after a back-off (at least so many milliseconds). */
@@ -140,8 +140,8 @@ function judgeError(error: AgentError): Judgement {
 
 function judgeLeaving({ code, until }: Extract<Verdict, { kind: 'leaving' }>, source: string): Omit<Judgement, 'next'> {
   if (code === 'SourceDeleted') return judge('Waiting', code, { source, until: until.toISOString() });
-  const { message, remedy } = operationalReasons[code];
-  const leaving = `${message({ source })}, so its certificates leave this host at ${until.toISOString()}`;
+  const { message, remedy } = explainOperational(code, { source });
+  const leaving = `${message}, so its certificates leave this host at ${until.toISOString()}`;
   return { state: 'Waiting', reason: code, message: sentence(leaving, remedy) };
 }
 
@@ -184,9 +184,8 @@ function judge<C extends OperationalCode>(
   code: C,
   args: ReasonArgs<C>,
 ): Omit<Judgement, 'next'> {
-  const { remedy } = operationalReasons[code];
-  const message = operationalReasons[code].message as (args: ReasonArgs<C>) => string;
-  return { state, reason: code, message: sentence(message(args), remedy) };
+  const { message, remedy } = explainOperational(code, args);
+  return { state, reason: code, message: sentence(message, remedy) };
 }
 
 function certificates(count: number): string {

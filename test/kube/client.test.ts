@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient, type KubeClient, type KubeRequest } from '../../agent/kube/client.ts';
 import { KubeError, type KubeFailure } from '../../agent/kube/kube-error.ts';
+import type { WatchEvent } from '../../agent/kube/watch-stream.ts';
 import { selfSigned, startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
 import type { ApiServer, ApiServerOptions } from '../support/api-server.ts';
 
@@ -172,6 +173,37 @@ test('an open watch that falls silent is timed out', async (t) => {
   assert.equal((await failureOf(watch(client, t.signal, 40))).kind, 'timed-out');
 });
 
+test('an open watch lives on its bookmarks, beyond the time-out of a request and of silence', async (t) => {
+  const { client } = await connect(t, { bookmarkIntervalMs: 20 }, 100);
+  const abort = new AbortController();
+  let bookmarks = 0;
+  const onEvent = ({ kind }: WatchEvent): void => {
+    if (kind === 'BOOKMARK') bookmarks += 1;
+    if (bookmarks === 15) abort.abort(new Error('long enough'));
+  };
+  const request = { ...watchSecrets, query: { ...watchSecrets.query, allowWatchBookmarks: 'true' } };
+  const watching = client.watch(request, { maxSilenceMs: 200, onOpen: () => undefined, onEvent }, abort.signal);
+  await assert.rejects(watching, { message: 'long enough' });
+});
+
+test('a watch is not bound to the time-out of a request', async (t) => {
+  const { server, client } = await connect(t, {}, 40);
+  // Not a byte comes after the headers.
+  server.delete({ kind: 'Secret', namespace: 'kube-system', name: 'cas' });
+  const failure = await failureOf(watch(client, t.signal, 80));
+  assert.match(failure.evidence, /for 0\.08 s$/);
+  assert.equal(server.journal.length, 1);
+});
+
+test('an event that does not fit into one chunk is read whole', async (t) => {
+  const { server, client } = await connect(t);
+  server.put({ ...secret, stringData: { 'ca.pem': 'x'.repeat(700_000) } });
+  const abort = new AbortController();
+  const onEvent = ({ kind }: WatchEvent): void => abort.abort(new Error(kind));
+  const watching = client.watch(watchSecrets, { maxSilenceMs: 5000, onOpen: () => undefined, onEvent }, abort.signal);
+  await assert.rejects(watching, { message: 'ADDED' });
+});
+
 test('an abort ends a request with the reason of the signal, not with a failure of the server', async (t) => {
   const { server, client } = await connect(t);
   server.fail({ verb: 'get' }, { kind: 'hang' });
@@ -188,8 +220,8 @@ test('over TLS with the right certificate-authority requests and watches work', 
   await client.call(getSecret, t.signal);
   const abort = new AbortController();
   const added: string[] = [];
-  const onEvent = (event: { readonly kind: string }): void => {
-    added.push(event.kind);
+  const onEvent = ({ kind }: WatchEvent): void => {
+    added.push(kind);
     abort.abort(new Error('seen enough'));
   };
   const watching = client.watch(watchSecrets, { maxSilenceMs: 5000, onOpen: () => undefined, onEvent }, abort.signal);

@@ -89,7 +89,7 @@ test('no other failure of a patch is tried again', async (t) => {
   );
   await assert.rejects(
     node.annotate({ a: 'b' }, t.signal),
-    /the verb patch on it is not granted: .*'own' denied request/,
+    /the agent is not allowed to patch it: .*'own' denied request/,
   );
   assert.equal(server.writes().length, 1);
 });

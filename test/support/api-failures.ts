@@ -1,7 +1,15 @@
 // Failures that a test or the demo injects into the embedded API server, and what of a request they go by: an API
 // server's own refusals, what something before it answers in its place, and what a network does.
 
-import type { ApiRequest, Verb } from './api-requests.ts';
+import { type Outgoing, send } from './api-outgoing.ts';
+import {
+  type ApiRequest,
+  detailsOf,
+  reasonOfCode,
+  type Status,
+  status as statusOf,
+  type Verb,
+} from './api-requests.ts';
 
 export type Failure =
   /** A Status, with the real reason of its code and details about the object unless told otherwise. */
@@ -70,4 +78,41 @@ export function createInjectedFailures(): InjectedFailures {
       return undefined;
     },
   };
+}
+
+/** Says or does it; `note` gets the code for the journal. */
+export function sendFailure(
+  failure: Exclude<Failure, { readonly kind: 'delay' }>,
+  request: ApiRequest,
+  out: Outgoing,
+  cut: () => void,
+  note: (code: number) => void,
+): void {
+  switch (failure.kind) {
+    case 'status':
+      send(out, failure.code, injectedStatus(failure, request), failure.headers);
+      return note(failure.code);
+    case 'error-event':
+      send(out, 200, { type: 'ERROR', object: injectedStatus(failure, request) });
+      return note(200);
+    case 'body':
+      out.writeHead(failure.code, { 'content-type': 'text/html', ...failure.headers });
+      out.write(failure.body);
+      out.end();
+      return note(failure.code);
+    case 'drop':
+      cut();
+      return note(0);
+    case 'hang':
+      return note(0);
+    default:
+      return failure satisfies never;
+  }
+}
+
+function injectedStatus(failure: Extract<Failure, { readonly code: number }>, request: ApiRequest): Status {
+  const { code } = failure;
+  const reason = ('reason' in failure ? failure.reason : undefined) ?? reasonOfCode[code] ?? 'Unknown';
+  const message = ('message' in failure ? failure.message : undefined) ?? `injected: ${reason}`;
+  return statusOf(code, reason, message, detailsOf(request.resource, request.name));
 }

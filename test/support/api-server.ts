@@ -2,7 +2,8 @@
 // It is a fake. Faithful in: Secrets, Events, Leases and Nodes with get, list, watch, create, update, merge patch and
 // delete; resourceVersions, conflicts, bookmarks, expiry; RBAC; Status objects and their wording; enough discovery for
 // kubectl. Not faithful in: every namespace exists; strategic merge patches are taken as plain ones; no server-side apply,
-// dry run, deletecollection, paging, label selectors, tables, finalizers or managed fields; only few fields are validated.
+// dry run, deletecollection, paging, label selectors, tables, finalizers, managed fields or protobuf (which `kubectl
+// create secret` sends, `kubectl apply` does not); only few fields are validated.
 
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
@@ -10,28 +11,25 @@ import { createSecureServer } from 'node:http2';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { discoveryDocument } from './api-discovery.ts';
-import { createInjectedFailures, type Failure, type RequestMatch } from './api-failures.ts';
+import { createInjectedFailures, type Failure, type RequestMatch, sendFailure } from './api-failures.ts';
 import { createJournal } from './api-journal.ts';
 import { perform, readBody } from './api-operations.ts';
+import { type Outgoing, send } from './api-outgoing.ts';
 import {
   ApiError,
-  type ApiRequest,
   admin,
-  detailsOf,
   forbidden,
   isAllowed,
   noSuchResource,
   parseRequest,
   type Rule,
-  reasonOfCode,
   resourceOfKind,
-  type Status,
   status as statusOf,
   unauthorized,
 } from './api-requests.ts';
 import { type ApiObject, createObjectStore } from './api-store.ts';
 import type { Fields } from './api-validation.ts';
-import { createWatches, type Outgoing } from './api-watches.ts';
+import { createWatches } from './api-watches.ts';
 
 export interface ApiUser {
   readonly name: string;
@@ -221,46 +219,4 @@ interface Incoming extends AsyncIterable<Uint8Array> {
 function userOf(users: ReadonlyMap<string, ApiUser>, authorization: string | undefined): ApiUser | undefined {
   if (authorization === undefined) return { name: 'system:anonymous', rules: [] };
   return users.get(authorization.replace(/^Bearer /, ''));
-}
-
-function sendFailure(
-  failure: Exclude<Failure, { readonly kind: 'delay' }>,
-  request: ApiRequest,
-  out: Outgoing,
-  cut: () => void,
-  note: (code: number) => void,
-): void {
-  switch (failure.kind) {
-    case 'status':
-      send(out, failure.code, injectedStatus(failure, request), failure.headers);
-      return note(failure.code);
-    case 'error-event':
-      send(out, 200, { type: 'ERROR', object: injectedStatus(failure, request) });
-      return note(200);
-    case 'body':
-      out.writeHead(failure.code, { 'content-type': 'text/html', ...failure.headers });
-      out.write(failure.body);
-      out.end();
-      return note(failure.code);
-    case 'drop':
-      cut();
-      return note(0);
-    case 'hang':
-      return note(0);
-    default:
-      return failure satisfies never;
-  }
-}
-
-function injectedStatus(failure: Extract<Failure, { readonly code: number }>, request: ApiRequest): Status {
-  const { code } = failure;
-  const reason = ('reason' in failure ? failure.reason : undefined) ?? reasonOfCode[code] ?? 'Unknown';
-  const message = ('message' in failure ? failure.message : undefined) ?? `injected: ${reason}`;
-  return statusOf(code, reason, message, detailsOf(request.resource, request.name));
-}
-
-function send(out: Outgoing, code: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {
-  out.writeHead(code, { 'content-type': 'application/json', ...headers });
-  out.write(`${JSON.stringify(body)}\n`);
-  out.end();
 }

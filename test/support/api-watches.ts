@@ -2,19 +2,10 @@
 // ends: its time is up, its place in history is gone (an ERROR event even as the first word, as on the real server), or
 // the connection is cut.
 
+import type { Outgoing } from './api-outgoing.ts';
 import { ApiError, type ApiRequest, fieldSelectorOf, type Resource } from './api-requests.ts';
 import type { ApiObject, ObjectStore } from './api-store.ts';
 import { type Fields, isFields } from './api-validation.ts';
-
-/** The way out to one client. */
-export interface Outgoing {
-  writeHead(code: number, headers: Readonly<Record<string, string>>): unknown;
-  /** HTTP/1 holds headers back until the first byte of a body. */
-  flushHeaders?(): void;
-  write(text: string): boolean;
-  end(): unknown;
-  on(event: 'close', listener: () => void): unknown;
-}
 
 interface OpenWatch {
   readonly resource: Resource;

@@ -103,6 +103,7 @@ test('all findings of an entry are told, sorted by line', () => {
     encodePem('CERTIFICATE', Buffer.alloc(0)),
     one.pem.replace('MII', 'M*I'),
     two.pem.slice(0, 100),
+    encodePem('PKCS7', one.der),
   ].join('\n');
   assert.deepEqual(tell(admitText({ a: text.replace('\n\n', '\r\n\n') })), [
     'a 1 ByteOrderMark',
@@ -112,6 +113,7 @@ test('all findings of an entry are told, sorted by line', () => {
     'a 27 3 MalformedCertificate',
     'a 32 4 InvalidBase64',
     'a 42 5 MalformedPem',
+    'a 45 UnexpectedPemBlock',
   ]);
 });
 

@@ -141,6 +141,17 @@ test('lengths that DER does not allow are malformed though OpenSSL reads them', 
   }
 });
 
+test('a certificate that OpenSSL would write in other bytes is malformed', () => {
+  // The signature, 129 bytes with its own head of 3, comes last; a longer form of its length is BER.
+  const beforeSignature = rsa.der.subarray(4, -132);
+  const signature = rsa.der.subarray(-129);
+  const asDer = sequence(beforeSignature, Buffer.of(0x03, 0x81, 129), signature);
+  const asBer = sequence(beforeSignature, Buffer.of(0x03, 0x82, 0, 129), signature);
+  assert.deepEqual(new Uint8Array(asDer), rsa.der);
+  assert.ok(new X509Certificate(asBer).subject);
+  assert.equal(evidenceOf(asBer), 'its encoding is not DER');
+});
+
 test('the same extension twice is malformed', () => {
   const again = encodeExtension('2.5.29.19', sequence(), true);
   assert.equal(evidenceOf(createCertificate({ extraExtensions: [again] }).der), 'it holds the same extension twice');

@@ -67,6 +67,7 @@ test('base64 of a certificate without BEGIN and END lines says what is missing',
   const message = 'NoCertificate the value is base64 of a certificate without its BEGIN and END lines';
   assert.equal(tell(base64(der)), message);
   assert.equal(tell(wrapped(base64(der), '\r\n')), message);
+  assert.equal(tell(base64(base64(der))), message);
 });
 
 test('no input makes it throw', () => {

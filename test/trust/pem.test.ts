@@ -72,6 +72,21 @@ test('a file whose line breaks were lost gives one finding', () => {
   }
 });
 
+test('nothing is read from a block whose body stands on a boundary line', () => {
+  const onBegin = one.pem.replace('\n', '');
+  const onEnd = one.pem.replace('\n-----END', '-----END');
+  assert.deepEqual(found(onBegin), []);
+  assert.deepEqual(found(onEnd), []);
+  assert.deepEqual(found(onEnd.trimEnd() + two.pem), []);
+  assert.deepEqual(found(`text -----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n`), []);
+});
+
+test('one block with two faults of its boundaries gives one finding', () => {
+  assert.deepEqual(tell(one.pem.replace('-----END CERTIFICATE', ' -----END X509 CRL')).length, 1);
+  assert.deepEqual(tell(` ${one.pem.replace('END CERTIFICATE', 'END X509 CRL')}`).length, 1);
+  assert.deepEqual(tell(` ${one.pem.slice(0, 100)}`).length, 1);
+});
+
 test('a boundary line that is not exactly right gives one finding that says why', () => {
   const last = linesOf(one.pem);
   const form = 'a BEGIN or END line has exactly five dashes on both sides and one blank before its label';
@@ -105,10 +120,13 @@ test('a boundary line that is not exactly right gives one finding that says why'
     [(pem) => pem.replace('-----END', '---END'), last, form],
     [(pem) => pem.replaceAll('-----', '\xe2\x80\x94\xe2\x80\x93'), 1, form],
     [(pem) => pem.replace('BEGIN ', 'BEGIN'), 1, form],
+    [(pem) => pem.replace('CERTIFICATE-----', 'CERTIFICATE ---'), 1, form],
   ];
   for (const [change, line, message] of cases) {
     assert.deepEqual(tell(change(one.pem) + two.pem), [`${line}#1 MalformedPem ${message}`], change(one.pem));
-    assert.ok(found(change(one.pem) + two.pem).some((certificate) => certificate.endsWith('#2 Two')));
+    const [last, ...others] = found(change(one.pem) + two.pem).toReversed();
+    assert.match(last ?? '', /#2 Two$/);
+    assert.deepEqual(others, message.startsWith('text stands') ? [] : ['1#1 One'], message);
   }
 });
 

@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { catalogue, operationalReasons } from '../../agent/trust/reasons.ts';
+
+const page = await readFile(new URL('../../docs/reasons.md', import.meta.url), 'utf8');
+
+/** The rows of the page's tables: code to the other cells. */
+const rows = new Map(
+  [...page.matchAll(/^\| `(\w+)` \| (.+) \|$/gm)].map(([, code = '', cells = '']) => [code, cells.split(' | ')]),
+);
+
+test('docs/reasons.md has a row for each code of the catalogue and no other', () => {
+  assert.deepEqual([...rows.keys()].sort(), Object.keys(catalogue).sort());
+});
+
+for (const [code, { severity, meaning, remedy }] of Object.entries(catalogue)) {
+  test(`docs/reasons.md says of ${code} what the catalogue says`, () => {
+    const retry = code in operationalReasons ? [operationalReasons[code as keyof typeof operationalReasons].retry] : [];
+    assert.deepEqual(rows.get(code), [severity, ...retry, meaning, remedy]);
+  });
+
+  test(`${code} is a name in Pascal case with whole sentences`, () => {
+    assert.match(code, /^[A-Z][A-Za-z0-9]+$/);
+    for (const text of [meaning, remedy]) assert.match(text, /^[A-Z`].*\.$/);
+    assert(!/[|\n]/.test(meaning + remedy), 'fits into a table');
+  });
+}

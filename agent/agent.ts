@@ -2,6 +2,7 @@
 // What a pass does is in node-pass.ts and reconcile.ts; when one is made, in loop.ts.
 
 import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Endpoints, serveEndpoints } from './endpoints.ts';
 import { errorText } from './errors.ts';
 import { createDriftWatch } from './host/drift.ts';
@@ -83,7 +84,13 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
       admission: config.admission,
     }),
   );
-  const loop = createLoop({ pass: watched.pass, pollIntervalMs: config.pollIntervalMs, now, random: Math.random });
+  const loop = createLoop({
+    pass: watched.pass,
+    pollIntervalMs: config.pollIntervalMs,
+    now,
+    random: Math.random,
+    sleep,
+  });
   const drift = cleanup.use(createDriftWatch(root, () => loop.poke('drift')));
   const endpoints = cleanup.use(await serveFor(watched, metrics, config));
   log.info({ node: node.name, server: client.server, hostRoot: root.path, listen: endpoints.url }, 'agent started');
@@ -142,6 +149,10 @@ function watchPass(inner: NodePass): WatchedPass {
 function serveFor({ hanging, unproven }: WatchedPass, metrics: Metrics, { listen }: AgentConfig): Promise<Endpoints> {
   const render = async () => ({ contentType: metrics.contentType, text: await metrics.render() });
   return serveEndpoints({ ...listen, live: hanging, ready: unproven, metrics: render });
+}
+
+async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await delay(milliseconds, undefined, { signal }).catch(() => {}); // rejects for the abort alone
 }
 
 /** From 0 to 1, always the same for a name, evenly spread over names. */

@@ -1,7 +1,6 @@
 // When a pass is made: at the start, at the poll interval, at a time a pass has asked for, after a back-off, and whenever
 // somebody pokes. One pass at a time; pokes during a pass make one more. It decides nothing about trust.
 
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Next } from './trust/report.ts';
 
 export interface Loop {
@@ -17,6 +16,8 @@ export interface LoopOptions {
   readonly now: () => Date;
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
+  /** Resolves after so many milliseconds, or as soon as the signal aborts. */
+  readonly sleep: (milliseconds: number, signal: AbortSignal) => Promise<void>;
 }
 
 /** After the first, second, third and any further transient failure in a row. */
@@ -24,7 +25,7 @@ const backOffMinutes = [1, 2, 5, 15] as const;
 /** By how much intervals vary to both sides, so that a fleet does not ask in step. */
 const jitter = 0.1;
 
-export function createLoop({ pass, pollIntervalMs, now, random }: LoopOptions): Loop {
+export function createLoop({ pass, pollIntervalMs, now, random, sleep }: LoopOptions): Loop {
   let reasons = new Set(['start']);
   let wake = new AbortController();
   let failures = 0;
@@ -37,14 +38,9 @@ export function createLoop({ pass, pollIntervalMs, now, random }: LoopOptions): 
       const next = await pass(taken, signal);
       if (next.kind === 'end') return;
       failures = next.kind === 'back-off' ? failures + 1 : 0;
-      if (reasons.size === 0) await pause(waitMs(next), signal);
+      if (reasons.size === 0) await sleep(waitMs(next), AbortSignal.any([signal, wake.signal]));
       if (reasons.size === 0) reasons.add(next.kind === 'resync' ? 'poll' : 'due');
     }
-  }
-
-  async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-    // It rejects only because it is woken or ended.
-    await delay(milliseconds, undefined, { signal: AbortSignal.any([signal, wake.signal]) }).catch(() => {});
   }
 
   function waitMs(next: Next): number {

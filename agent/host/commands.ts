@@ -101,26 +101,29 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
     encoding: 'utf8',
   });
   const kill = (): void => killGroup(child.pid);
-  const deadline = setTimeout(kill, timeoutMs);
+  let isLate = false;
+  const deadline = setTimeout(() => {
+    isLate = true;
+    kill();
+  }, timeoutMs);
   const grace = { timer: undefined as NodeJS.Timeout | undefined };
   const onAbort = (): void => {
     grace.timer = setTimeout(kill, graceMs);
   };
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
-  const startedAt = performance.now();
   try {
     const result = await child;
     if (result.exitCode === 0) return { exitCode: 0, stdout: result.stdout, stderr: result.stderr };
     kill(); // its children, if any are left
-    throw failure(result, performance.now() - startedAt);
+    throw failure(result);
   } finally {
     clearTimeout(deadline);
     clearTimeout(grace.timer);
     signal.removeEventListener('abort', onAbort);
   }
 
-  function failure(result: Ended, elapsedMs: number): AgentError {
+  function failure(result: Ended): AgentError {
     const said = lastLine(result.stderr) || lastLine(result.stdout) || 'it printed nothing';
     if (result.isMaxBuffer) {
       return new AgentError('ToolFailed', {
@@ -128,14 +131,14 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
         evidence: `it printed more than ${maxOutputBytes} bytes and was stopped`,
       });
     }
-    if (result.code === 'ENOENT' || result.code === 'EACCES') {
-      return new AgentError('ToolMissing', { tool: program, evidence: result.code });
+    if (child.pid === undefined) {
+      return new AgentError('ToolMissing', { tool: program, evidence: result.code ?? 'no process came of it' });
     }
     // nsenter(1) answers like a shell: 127 for a program that is not there, 126 for one that cannot be run.
     if (file === nsenter[0] && (result.exitCode === 127 || result.exitCode === 126)) {
       return new AgentError('ToolMissing', { tool: program, evidence: said });
     }
-    if (result.exitCode === undefined && elapsedMs >= timeoutMs) {
+    if (result.exitCode === undefined && isLate) {
       return new AgentError('ToolTimedOut', {
         tool: program,
         evidence: `did not end within ${timeoutMs / 1000} s and was killed; last words: ${said}`,

@@ -63,7 +63,8 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
    * with the same certificate, openssl-rehash(1) links one.
    */
   async function readIndex(anchors: readonly Anchor[], links: ReadonlyMap<string, string>): Promise<Set<Fingerprint>> {
-    const reachable = new Set([...links].filter(([name]) => isReachable(name, links)).map(([, target]) => target));
+    const reachable = new Set<string>();
+    for (const [name, target] of links) if (await isReachable(name)) reachable.add(target);
     const indexed = new Set<Fingerprint>();
     const pending = new Set<Fingerprint>();
     for (const { name, certificate } of anchors) {
@@ -80,6 +81,16 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     return indexed;
   }
 
+  /** HASH.N counts only where HASH.0 to HASH.N-1 lead to a certificate: there a look-up ends. */
+  async function isReachable(link: string): Promise<boolean> {
+    const [, hash, number] = /^([0-9a-f]{8})\.(\d{1,3})$/.exec(link) ?? [];
+    for (let earlier = 0; earlier < Number(number); earlier += 1) {
+      const { fingerprints } = await readBundleFile(posix.join(storeFolder, `${hash}.${earlier}`));
+      if (fingerprints.size === 0) return false;
+    }
+    return hash !== undefined;
+  }
+
   async function readBundleFile(path: string): Promise<BundleReading> {
     const bytes = await root.readFile(path);
     return bytes === 'absent' ? { fingerprints: new Set(), broken: undefined } : readBundle(bytes);
@@ -89,8 +100,9 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   async function listInputs(): Promise<readonly string[]> {
     const selection = await root.readFile(selectionFile);
     const lines = selection === 'absent' ? [] : Buffer.from(selection).toString('utf8').split('\n');
-    const selected = lines.filter((line) => line !== '' && !/^[#!]/.test(line));
-    return [...selected.map((line) => posix.join(distributionFolder, line)), ...(await listLocal(anchorsFolder))];
+    const selected = lines.filter((line) => !/^[#!]/.test(line)).map((line) => line.replaceAll(/^[ \t]+|[ \t]+$/g, ''));
+    const paths = selected.filter((line) => line !== '').map((line) => posix.join(distributionFolder, line));
+    return [...paths, ...(await listLocal(anchorsFolder))];
   }
 
   /** As `find -L -type f -name '*.crt'` sees the folder, to a depth that no administrator reaches by intent. */
@@ -99,8 +111,10 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     if (entries === 'absent') return [];
     const found = entries.map(async ({ name, kind }) => {
       const path = posix.join(folder, name);
-      if (kind === 'folder') return listLocal(path, depth + 1);
-      if (!name.endsWith('.crt')) return [];
+      if (kind === 'folder' || (kind === 'link' && (await root.readFolder(path)) !== 'absent')) {
+        return listLocal(path, depth + 1);
+      }
+      if (kind === 'other' || !name.endsWith('.crt')) return [];
       return (await root.readFile(path)) === 'absent' ? [] : [path];
     });
     return (await Promise.all(found)).flat();
@@ -222,15 +236,6 @@ function anchorPath(name: AnchorName): string {
 
 function isOurs(path: string): boolean {
   return posix.dirname(path) === anchorsFolder && parseAnchorName(posix.basename(path), '.crt') !== undefined;
-}
-
-/** HASH.N counts only where HASH.0 to HASH.N-1 are there. */
-function isReachable(name: string, links: ReadonlyMap<string, string>): boolean {
-  const match = /^([0-9a-f]{8})\.(\d{1,3})$/.exec(name);
-  if (match?.[2] === undefined) return false;
-  return Array.from({ length: Number(match[2]) }, (_, index) => `${match[1]}.${index}`).every((link) =>
-    links.has(link),
-  );
 }
 
 function verifyReading(

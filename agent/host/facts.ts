@@ -65,5 +65,39 @@ function parseFacts(text: string): Facts {
   if (typeof version !== 'number' || version > schemaVersion) {
     throw new AgentError('StateTooNew', { path: factsPath, found: Number(version), known: schemaVersion });
   }
-  return { ...noFacts, ...facts };
+  const known = Object.entries(facts).filter(([part, value]) => shapes.get(part)?.(value) === true);
+  return { ...noFacts, ...Object.fromEntries(known) };
 }
+
+type Shape = (value: unknown) => boolean;
+const text: Shape = (value) => typeof value === 'string';
+const time: Shape = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
+const optional = (shape: Shape): Shape => (value) => value === undefined || shape(value);
+const list = (shape: Shape): Shape => (value) => Array.isArray(value) && value.every(shape);
+const record = (fields: Readonly<Record<string, Shape>>): Shape => (value) =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.entries(fields).every(([name, shape]) => shape(Reflect.get(value, name)));
+
+/** A part that has not its shape is as good as not there. */
+const shapes: ReadonlyMap<string, Shape> = new Map([
+  [
+    'source',
+    record({
+      source: text,
+      certificates: list(record({ entry: text, pem: text })),
+      observed: text,
+      onDelete: (value) => value === 'grace' || value === 'remove',
+      goneSince: optional(time),
+    }),
+  ],
+  [
+    'runtime',
+    record({
+      rebuild: optional(record({ bundle: text, at: time, before: text, after: optional(text) })),
+      loaded: optional(record({ invocationId: text, bundle: text })),
+    }),
+  ],
+  ['held', record({ world: text, code: text, message: text })],
+  ['leaving', (value) => value === true],
+]);

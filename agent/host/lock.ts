@@ -1,7 +1,6 @@
 // One agent at a time on a host. The lock names its owner by PID, start time and boot, so that the lock of a dead
 // process is told from that of a living one and taken over; only one of several takers can win.
 
-import { randomBytes } from 'node:crypto';
 import { readFile, readlink } from 'node:fs/promises';
 import { AgentError } from '../errors.ts';
 import { stateFolder } from './facts.ts';
@@ -24,35 +23,33 @@ export interface HostLock {
 
 /** Throws `HostLocked` while another living process holds it. */
 export async function lockHost(root: HostRoot): Promise<HostLock> {
-  const own = await ownIdentity();
+  return takeLock(root, lockPath, await ownIdentity());
+}
+
+async function takeLock(root: HostRoot, path: string, own: LockOwner): Promise<HostLock> {
   const text = `${JSON.stringify(own)}\n`;
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    if (await root.createFile(lockPath, text)) return { release: () => release(root, text) };
-    const bytes = await root.readFile(lockPath);
-    if (bytes === 'absent') continue;
-    const found = Buffer.from(bytes).toString('utf8');
+    if (await root.createFile(path, text)) return { release: () => removeIfHolds(root, path, text) };
+    const found = await readText(root, path);
+    if (found === undefined) continue;
     const owner = parseOwner(found);
     if (owner !== undefined && (await isAlive(owner, own))) {
-      throw new AgentError('HostLocked', { evidence: `PID ${owner.pid} (${lockPath})` });
+      throw new AgentError('HostLocked', { evidence: `PID ${owner.pid} (${path})` });
     }
-    await takeAway(root, found);
+    // Only the holder of a second lock may take a dead one away, or a slow taker would take away a faster one's.
+    const takeover = await takeLock(root, `${path}.takeover`, own);
+    await removeIfHolds(root, path, found).finally(takeover.release);
   }
-  throw new AgentError('HostLocked', { evidence: `${lockPath} changes hands` });
+  throw new AgentError('HostLocked', { evidence: `${path} changes hands` });
 }
 
-/** Moves the dead owner's lock aside; one that a faster taker has put in its place meanwhile is put back. */
-async function takeAway(root: HostRoot, expected: string): Promise<void> {
-  const aside = `${lockPath}.${randomBytes(6).toString('hex')}`;
-  await root.rename(lockPath, aside);
-  const bytes = await root.readFile(aside);
-  const moved = bytes === 'absent' ? expected : Buffer.from(bytes).toString('utf8');
-  if (moved !== expected) await root.createFile(lockPath, moved);
-  await root.remove(aside);
+async function removeIfHolds(root: HostRoot, path: string, text: string): Promise<void> {
+  if ((await readText(root, path)) === text) await root.remove(path);
 }
 
-async function release(root: HostRoot, text: string): Promise<void> {
-  const bytes = await root.readFile(lockPath);
-  if (bytes !== 'absent' && Buffer.from(bytes).toString('utf8') === text) await root.remove(lockPath);
+async function readText(root: HostRoot, path: string): Promise<string | undefined> {
+  const bytes = await root.readFile(path);
+  return bytes === 'absent' ? undefined : Buffer.from(bytes).toString('utf8');
 }
 
 async function isAlive(owner: LockOwner, own: LockOwner): Promise<boolean> {

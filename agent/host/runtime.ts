@@ -91,6 +91,12 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     return { kind: settled ? 'stopped' : 'unknown', unit, evidence: state };
   }
 
+  async function identify(signal: AbortSignal): Promise<string> {
+    const seen = await ask(signal);
+    if (seen.kind === 'running') return seen.invocationId;
+    throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
+  }
+
   return {
     facts: { kind: 'unit', unit },
     async observe(signal) {
@@ -102,13 +108,9 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
       if (seen.kind === 'running') return seen.invocationId;
       return seen.kind === 'stopped' ? 'stopped' : 'unknown';
     },
-    async identify(signal) {
-      const seen = await ask(signal);
-      if (seen.kind === 'running') return seen.invocationId;
-      throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
-    },
+    identify,
     async restart(signal) {
-      const before = await ask(signal);
+      const before = await identify(signal);
       try {
         await commands.run('systemctl', ['restart', unit], { timeoutMs: restartTimeoutMs }, signal);
       } catch (error) {
@@ -124,7 +126,7 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
           evidence: after.kind === 'none' ? 'it is gone' : after.evidence,
         });
       }
-      if (before.kind === 'running' && before.invocationId === after.invocationId) {
+      if (after.invocationId === before) {
         throw new AgentError('RuntimeUnhealthy', { unit, evidence: 'it is the same process as before its restart' });
       }
     },

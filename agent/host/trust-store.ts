@@ -30,25 +30,36 @@ export interface BundleReading {
   readonly broken: { readonly line: number; readonly evidence: string } | undefined;
 }
 
+const blocks = /^-----BEGIN (.*)-----\s*$[^]*?(?=^-----BEGIN |$(?![^]))/gm;
+const certificateLabel = /^(?:TRUSTED |X509 )?CERTIFICATE$/;
+/** A block of any other kind: headers (RFC 1421), a body, and an end of the same name. */
+const wellFormedBlock = /^-----BEGIN (.*)-----\s+(?:[\w-]+: .*\s+)*[A-Za-z0-9+/=\s]*^-----END \1-----\s*$/m;
+
 /**
  * Reads a file of certificates as OpenSSL's users load it: each block is given to OpenSSL's own PEM reader, so CRLF and
- * text between blocks are fine here and one bad block spoils the file. Blocks that are no certificates do not count.
+ * text between blocks are fine here and one bad block spoils the file. A block of another kind does not count, but
+ * OpenSSL decodes it too.
  */
 export function readBundle(bytes: Uint8Array): BundleReading {
   const text = Buffer.from(bytes).toString('latin1');
   const fingerprints = new Set<Fingerprint>();
   let broken: BundleReading['broken'];
-  for (const { 0: block, index } of text.matchAll(
-    /^-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^]*?(?=^-----BEGIN |$(?![^]))/gm,
-  )) {
-    try {
-      fingerprints.add(fingerprintOf(new X509Certificate(block).raw));
-    } catch {
-      broken ??= {
-        line: text.slice(0, index).split('\n').length,
-        evidence: 'this block does not load as a certificate',
-      };
-    }
+  for (const { 0: block, 1: label = '', index } of text.matchAll(blocks)) {
+    const evidence = certificateLabel.test(label) ? addCertificate(block, fingerprints) : findFault(label, block);
+    if (evidence !== undefined) broken ??= { line: text.slice(0, index).split('\n').length, evidence };
   }
   return { fingerprints, broken };
+}
+
+function addCertificate(block: string, fingerprints: Set<Fingerprint>): string | undefined {
+  try {
+    fingerprints.add(fingerprintOf(new X509Certificate(block).raw));
+    return undefined;
+  } catch {
+    return 'this block does not load as a certificate';
+  }
+}
+
+function findFault(label: string, block: string): string | undefined {
+  return wellFormedBlock.test(block) ? undefined : `this block, ${label.slice(0, 40)}, is not well-formed PEM`;
 }

@@ -53,8 +53,8 @@ export interface Answer {
 }
 
 // setTimeout fires at once beyond 2^31 ms, and a wish for days is a mistake somewhere on the way.
-const MAX_RETRY_AFTER_MS = 15 * 60_000;
-const MAX_STATUS_MESSAGE = 400;
+const maxRetryAfterMs = 15 * 60_000;
+const maxStatusMessage = 400;
 
 /** An HTTP answer that is not a success. */
 export function failureOfAnswer(server: string, asked: Asked, answer: Answer): KubeFailure {
@@ -157,12 +157,12 @@ function parseStatus(body: unknown): Status | undefined {
 
 function oneLine(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ').trim();
-  return line.length <= MAX_STATUS_MESSAGE ? line : `${line.slice(0, MAX_STATUS_MESSAGE)}…`;
+  return line.length <= maxStatusMessage ? line : `${line.slice(0, maxStatusMessage)}…`;
 }
 
 /** RFC 9110, 10.2.3: whole seconds or an HTTP date. */
 function retryAfter(value: string | undefined): { readonly retryAfterMs?: number } {
   if (value === undefined) return {};
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isNaN(ms) ? {} : { retryAfterMs: Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) };
+  return Number.isNaN(ms) ? {} : { retryAfterMs: Math.min(Math.max(ms, 0), maxRetryAfterMs) };
 }

@@ -9,8 +9,8 @@ import { errorText } from '../errors.ts';
 import { isRecord } from './answer-object.ts';
 import { KubeError } from './kube-error.ts';
 
-const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
-const LAST_RESORT = 'http://localhost:8080';
+const serviceAccountToken = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+const lastResort = 'http://localhost:8080';
 
 export interface ClusterAccess {
   readonly config: KubeConfig;
@@ -23,7 +23,7 @@ export function loadClusterAccess(path?: string): ClusterAccess {
   const config = new KubeConfig();
   try {
     if (path !== undefined) loadFile(config, path);
-    else if (existsSync(SERVICE_ACCOUNT_TOKEN)) config.loadFromCluster();
+    else if (existsSync(serviceAccountToken)) config.loadFromCluster();
     else config.loadFromDefault();
   } catch (error) {
     // Only the first line: a YAML error goes on with a piece of the file, which may be a token.
@@ -31,7 +31,7 @@ export function loadClusterAccess(path?: string): ClusterAccess {
     throw misconfigured(`the kubeconfig ${path ?? 'of this machine'} cannot be read: ${why}`, error);
   }
   const url = config.getCurrentCluster()?.server.replace(/\/+$/, '');
-  if (path === undefined && url === LAST_RESORT) {
+  if (path === undefined && url === lastResort) {
     throw misconfigured('no kubeconfig was given, and neither a ServiceAccount nor a kubeconfig was found here');
   }
   if (url === undefined || !/^https?:\/\//.test(url) || !URL.canParse(url)) {

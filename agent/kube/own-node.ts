@@ -34,12 +34,12 @@ export interface OwnNode {
   recordEvent(event: NodeEvent, uid: string, signal: AbortSignal): Promise<void>;
 }
 
-const COMPONENT = 'node-trust-agent';
+const componentValue = 'node-trust-agent';
 // Events about objects without a namespace have to be in this one.
-const EVENT_NAMESPACE = 'default';
-const MAX_EVENT_MESSAGE = 1024;
+const eventNamespace = 'default';
+const maxEventMessage = 1024;
 // An object's name has at most 253 characters, a Node's own may use them all.
-const MAX_EVENT_NAME_PREFIX = 200;
+const maxEventNamePrefix = 200;
 
 export function createOwnNode({ client, name }: { readonly client: KubeClient; readonly name: string }): OwnNode {
   const asked = { path: `/api/v1/nodes/${encodeURIComponent(name)}`, object: `node ${name}`, name, kind: 'Node' };
@@ -71,23 +71,23 @@ export function createOwnNode({ client, name }: { readonly client: KubeClient; r
 
     async recordEvent(event, uid, signal) {
       const at = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
-      const eventName = `${name.slice(0, MAX_EVENT_NAME_PREFIX)}.${randomUUID()}`;
+      const eventName = `${name.slice(0, maxEventNamePrefix)}.${randomUUID()}`;
       const body = {
         apiVersion: 'v1',
         kind: 'Event',
-        metadata: { name: eventName, namespace: EVENT_NAMESPACE },
+        metadata: { name: eventName, namespace: eventNamespace },
         involvedObject: { apiVersion: 'v1', kind: 'Node', name, uid },
         type: event.type,
         reason: event.reason,
-        message: event.message.slice(0, MAX_EVENT_MESSAGE),
-        source: { component: COMPONENT, host: name },
-        reportingComponent: COMPONENT,
+        message: event.message.slice(0, maxEventMessage),
+        source: { component: componentValue, host: name },
+        reportingComponent: componentValue,
         reportingInstance: name,
         firstTimestamp: at,
         lastTimestamp: at,
         count: 1,
       };
-      const path = `/api/v1/namespaces/${EVENT_NAMESPACE}/events`;
+      const path = `/api/v1/namespaces/${eventNamespace}/events`;
       await client.call(
         { verb: 'create', path, object: `an event about node ${name}`, name: eventName, kind: 'Event', body },
         signal,

@@ -23,10 +23,10 @@ export interface SecretWatchOptions {
 
 // An API server sends a bookmark about every minute, so two missed ones and a bit mean a dead connection. The 30 s of
 // client-node's own Watch would cut every quiet watch.
-const MAX_SILENCE_MS = 150_000;
+const maxSilenceMsValue = 150_000;
 // As client-go's reflectors: five to ten minutes, so that a fleet spreads over the API servers again.
-const MIN_WATCH_S = 300;
-const MAX_DOUBLING = 30;
+const minWatchS = 300;
+const maxDoubling = 30;
 
 /** Resolves when the signal aborts, never rejects. */
 export async function watchSecret(options: SecretWatchOptions, signal: AbortSignal): Promise<void> {
@@ -37,7 +37,7 @@ export async function watchSecret(options: SecretWatchOptions, signal: AbortSign
     quietEnds = end.gotEvents ? 0 : quietEnds + 1;
     if (end.startsOver) continue;
     const forbidden = end.failure?.kind === 'forbidden';
-    const backoffMs = retryDelayMs * Math.min(2 ** Math.max(quietEnds - 1, 0), MAX_DOUBLING);
+    const backoffMs = retryDelayMs * Math.min(2 ** Math.max(quietEnds - 1, 0), maxDoubling);
     const pauseMs = Math.max(forbidden ? forbiddenRetryMs : jittered(backoffMs), end.failure?.retryAfterMs ?? 0);
     // The only way this rejects is the abort that ends the loop.
     await delay(pauseMs, undefined, { signal }).catch(() => undefined);
@@ -82,7 +82,7 @@ function createWatch({ client, namespace, name, onEvent, onTrouble }: SecretWatc
       };
       try {
         const request = { ...watchRequest(namespace, name, resourceVersion), object };
-        await client.watch(request, { maxSilenceMs: MAX_SILENCE_MS, onOpen, onEvent: onWatchEvent }, signal);
+        await client.watch(request, { maxSilenceMs: maxSilenceMsValue, onOpen, onEvent: onWatchEvent }, signal);
         toldTrouble = undefined;
         return { gotEvents, startsOver: false, failure: undefined };
       } catch (error) {
@@ -108,7 +108,7 @@ function isCut(failure: KubeFailure): boolean {
 }
 
 function watchRequest(namespace: string, name: string, resourceVersion: string | undefined) {
-  const timeoutSeconds = String(MIN_WATCH_S + Math.floor(Math.random() * MIN_WATCH_S));
+  const timeoutSeconds = String(minWatchS + Math.floor(Math.random() * minWatchS));
   // A Role with resourceNames allows to watch with this field selector only.
   const query = { watch: 'true', fieldSelector: `metadata.name=${name}`, allowWatchBookmarks: 'true', timeoutSeconds };
   return {

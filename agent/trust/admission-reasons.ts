@@ -33,6 +33,12 @@ interface Evidence {
   readonly evidence: string;
 }
 
+const base64Faults = {
+  alphabet: 'the line holds a character that is not base64',
+  padding: 'the base64 ends in the wrong place: characters or padding (=) are missing or too many',
+  value: 'the value is not base64, as `data` of a Secret must be; plain text goes into `stringData`',
+};
+
 const admission = <Args>(reason: Reason<Args>): Reason<Args> => reason;
 
 export const admissionReasons = {
@@ -93,10 +99,7 @@ export const admissionReasons = {
     severity: 'error',
     meaning: 'The body of a certificate block is not base64.',
     remedy: 'Copy the certificate again, whole and unchanged.',
-    message: ({ fault }: { readonly fault: 'alphabet' | 'padding' }) =>
-      fault === 'alphabet'
-        ? 'the line holds a character that is not base64'
-        : 'the base64 ends in the wrong place: characters or padding (=) are missing or too many',
+    message: ({ fault }: { readonly fault: keyof typeof base64Faults }) => base64Faults[fault],
   }),
   PrivateKey: admission({
     severity: 'error',

@@ -21,7 +21,7 @@ export interface Journal {
   readonly writes: () => readonly JournalEntry[];
 }
 
-const PATIENCE_MS = 5000;
+const patienceMs = 5000;
 const reads = new Set<Verb>(['get', 'list', 'watch']);
 
 export function createJournal(): Journal {
@@ -48,8 +48,8 @@ export function createJournal(): Journal {
         const timer = setTimeout(() => {
           waiting.delete(look);
           const known = entries.map((entry) => JSON.stringify(entry)).join('\n');
-          reject(new Error(`the embedded API server did not see it within ${PATIENCE_MS} ms, but:\n${known}`));
-        }, PATIENCE_MS);
+          reject(new Error(`the embedded API server did not see it within ${patienceMs} ms, but:\n${known}`));
+        }, patienceMs);
         waiting.add(look);
         look();
       }),

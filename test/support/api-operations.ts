@@ -7,7 +7,7 @@ import { type Fields, isFields, type Key } from './api-validation.ts';
 import { objectMatcher } from './api-watches.ts';
 
 // kubectl apply sends the strategic one; for what is served here it differs from a plain merge in lists alone.
-const PATCH_TYPES = ['application/merge-patch+json', 'application/strategic-merge-patch+json'];
+const patchTypes = ['application/merge-patch+json', 'application/strategic-merge-patch+json'];
 
 /** The body of a write, undefined for reads. */
 export async function readBody(
@@ -17,7 +17,7 @@ export async function readBody(
 ): Promise<Fields | undefined> {
   if (query.has('dryRun')) throw badRequest('dryRun is not supported by this server');
   if (verb !== 'create' && verb !== 'update' && verb !== 'patch') return undefined;
-  const accepted = verb === 'patch' ? PATCH_TYPES : ['application/json'];
+  const accepted = verb === 'patch' ? patchTypes : ['application/json'];
   const mediaType = contentType.replace(/;.*$/, '').trim();
   if (!accepted.includes(mediaType)) {
     const why = `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`;

@@ -12,17 +12,17 @@ export interface Key {
   readonly name: string;
 }
 
-const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
-const LABEL_KEY = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const LABEL_VALUE = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-const BASE64 = /^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-const MAX_ANNOTATIONS = 262_144;
-const MAX_SECRET = 1_048_576;
+const nameValue = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+const base64Value = /^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+const maxAnnotations = 262_144;
+const maxSecret = 1_048_576;
 
 /** What defaulting makes of an object before it is stored. Throws 400 or 422 as an ApiError. */
 export function normalize({ resource, namespace, name }: Key, input: Fields): Fields {
   if (name === '') throw invalid(resource, '', 'metadata.name: Required value: name or generateName is required');
-  if (!NAME.test(name) || name.length > 253) {
+  if (!nameValue.test(name) || name.length > 253) {
     throw invalid(
       resource,
       name,
@@ -42,7 +42,7 @@ function normalizeMetadata(resource: Resource, name: string, metadata: Fields): 
   const annotations = textsAt(resource, metadata, 'annotations');
   const labels = textsAt(resource, metadata, 'labels');
   for (const key of [...Object.keys(annotations), ...Object.keys(labels)]) {
-    if (!LABEL_KEY.test(key)) {
+    if (!labelKey.test(key)) {
       const rule = "name part must consist of alphanumeric characters, '-', '_' or '.'";
       throw invalid(
         resource,
@@ -52,7 +52,7 @@ function normalizeMetadata(resource: Resource, name: string, metadata: Fields): 
     }
   }
   for (const value of Object.values(labels)) {
-    if (!LABEL_VALUE.test(value))
+    if (!labelValue.test(value))
       throw invalid(
         resource,
         name,
@@ -60,8 +60,8 @@ function normalizeMetadata(resource: Resource, name: string, metadata: Fields): 
       );
   }
   const size = Object.entries(annotations).reduce((sum, [key, value]) => sum + Buffer.byteLength(key + value), 0);
-  if (size > MAX_ANNOTATIONS) {
-    throw invalid(resource, name, `metadata.annotations: Too long: may not be more than ${MAX_ANNOTATIONS} bytes`);
+  if (size > maxAnnotations) {
+    throw invalid(resource, name, `metadata.annotations: Too long: may not be more than ${maxAnnotations} bytes`);
   }
   const { annotations: _, labels: __, managedFields: ___, ...rest } = metadata;
   return { ...rest, name, ...(size > 0 ? { annotations } : {}), ...(Object.keys(labels).length > 0 ? { labels } : {}) };
@@ -71,7 +71,7 @@ function normalizeSecret(resource: Resource, name: string, input: Fields): Field
   const { stringData, data, type, ...rest } = input;
   const merged: Record<string, string> = {};
   for (const [key, value] of Object.entries(fieldsOf(data))) {
-    if (typeof value !== 'string' || !BASE64.test(value)) {
+    if (typeof value !== 'string' || !base64Value.test(value)) {
       throw badRequest(`Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 0`);
     }
     merged[key] = value;
@@ -88,7 +88,7 @@ function normalizeSecret(resource: Resource, name: string, input: Fields): Field
     }
   }
   const size = Object.values(merged).reduce((sum, value) => sum + Buffer.byteLength(value, 'base64'), 0);
-  if (size > MAX_SECRET) throw invalid(resource, name, `data: Too long: may not be more than ${MAX_SECRET} bytes`);
+  if (size > maxSecret) throw invalid(resource, name, `data: Too long: may not be more than ${maxSecret} bytes`);
   const some = Object.keys(merged).length > 0 ? { data: merged } : {};
   return { ...rest, ...some, type: typeof type === 'string' && type !== '' ? type : 'Opaque' };
 }

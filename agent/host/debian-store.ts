@@ -15,15 +15,13 @@ import {
   type StoreObservation,
 } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
+import { anchorsFolder, distributionFolder, listInputs, selectionFile } from './debian-inputs.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
-import { type BundleReading, readBundle, type TrustStore } from './trust-store.ts';
+import { type BundleReading, readBundleFile, type TrustStore } from './trust-store.ts';
 
 const tool = 'update-ca-certificates';
 const toolTimeoutMs = 120_000;
-const anchorsFolder = '/usr/local/share/ca-certificates';
-const distributionFolder = '/usr/share/ca-certificates';
-const selectionFile = '/etc/ca-certificates.conf';
 const storeFolder = '/etc/ssl/certs';
 const hooksFolder = '/etc/ca-certificates/update.d';
 const bundlePath = `${storeFolder}/ca-certificates.crt`;
@@ -33,7 +31,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   async function observe(): Promise<StoreObservation> {
     const anchors = await readAnchors();
     const links = await root.readLinks(storeFolder);
-    const { fingerprints, broken } = await readBundleFile(bundlePath);
+    const { fingerprints, broken } = await readBundleFile(root, bundlePath);
     return {
       anchors,
       derived: [...links.keys()].flatMap((name) => parseAnchorName(name, '.pem') ?? []),
@@ -75,7 +73,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
     if (pending.size === 0) return indexed;
     for (const target of reachable) {
-      const { fingerprints } = await readBundleFile(posix.resolve(storeFolder, target));
+      const { fingerprints } = await readBundleFile(root, posix.resolve(storeFolder, target));
       for (const fingerprint of fingerprints) if (pending.has(fingerprint)) indexed.add(fingerprint);
     }
     return indexed;
@@ -85,39 +83,10 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   async function isReachable(link: string): Promise<boolean> {
     const [, hash, number] = /^([0-9a-f]{8})\.(\d{1,3})$/.exec(link) ?? [];
     for (let earlier = 0; earlier < Number(number); earlier += 1) {
-      const { fingerprints } = await readBundleFile(posix.join(storeFolder, `${hash}.${earlier}`));
+      const { fingerprints } = await readBundleFile(root, posix.join(storeFolder, `${hash}.${earlier}`));
       if (fingerprints.size === 0) return false;
     }
     return hash !== undefined;
-  }
-
-  async function readBundleFile(path: string): Promise<BundleReading> {
-    const bytes = await root.readFile(path);
-    return bytes === 'absent' ? { fingerprints: new Set(), broken: undefined } : readBundle(bytes);
-  }
-
-  /** Every file that the tool puts into the bundle as things stand, ours included. */
-  async function listInputs(): Promise<readonly string[]> {
-    const selection = await root.readFile(selectionFile);
-    const lines = selection === 'absent' ? [] : Buffer.from(selection).toString('utf8').split('\n');
-    const selected = lines.filter((line) => !/^[#!]/.test(line)).map((line) => line.replaceAll(/^[ \t]+|[ \t]+$/g, ''));
-    const paths = selected.filter((line) => line !== '').map((line) => posix.join(distributionFolder, line));
-    return [...paths, ...(await listLocal(anchorsFolder))];
-  }
-
-  /** As `find -L -type f -name '*.crt'` sees the folder, to a depth that no administrator reaches by intent. */
-  async function listLocal(folder: string, depth = 0): Promise<readonly string[]> {
-    const entries = depth > 8 ? [] : await root.readFolder(folder);
-    if (entries === 'absent') return [];
-    const found = entries.map(async ({ name, kind }) => {
-      const path = posix.join(folder, name);
-      if (kind === 'folder' || (kind === 'link' && (await root.readFolder(path)) !== 'absent')) {
-        return listLocal(path, depth + 1);
-      }
-      if (kind === 'other' || !name.endsWith('.crt')) return [];
-      return (await root.readFile(path)) === 'absent' ? [] : [path];
-    });
-    return (await Promise.all(found)).flat();
   }
 
   /**
@@ -130,9 +99,9 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     signal: AbortSignal,
   ): Promise<void> {
     const leaving = new Set(without.map(anchorPath));
-    const inputs = (await listInputs()).filter((path) => !leaving.has(path) && !isOurs(path));
+    const inputs = (await listInputs(root)).filter((path) => !leaving.has(path) && !isOurs(path));
     for (const path of inputs) {
-      const { broken } = await readBundleFile(path);
+      const { broken } = await readBundleFile(root, path);
       if (broken !== undefined) {
         throw new AgentError('StoreBrokenBefore', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
       }
@@ -159,7 +128,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
         signal,
       );
       const staged = `${stageFolder}/store/ca-certificates.crt`;
-      verifyReading(staged, await readBundleFile(staged), certificates);
+      verifyReading(staged, await readBundleFile(root, staged), certificates);
     } finally {
       await root.removeFolder(stageFolder);
     }
@@ -170,12 +139,12 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     withdrawn: readonly AnchorName[],
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const before = await readBundleFile(bundlePath);
+    const before = await readBundleFile(root, bundlePath);
     await (commands.way === 'sandbox' ? runTool(redirected, signal) : runTool({}, signal));
-    const after = await readBundleFile(bundlePath);
+    const after = await readBundleFile(root, bundlePath);
     verifyReading(bundlePath, after, certificates);
-    const inputs = await listInputs();
-    const readings = await Promise.all(inputs.map(readBundleFile));
+    const inputs = await listInputs(root);
+    const readings = await Promise.all(inputs.map((path) => readBundleFile(root, path)));
     const missing = inputs.filter((_, index) =>
       [...(readings[index]?.fingerprints ?? [])].some((fingerprint) => !after.fingerprints.has(fingerprint)),
     );
@@ -183,10 +152,23 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       const evidence = `it lacks what is in ${missing.join(', ')}`;
       throw new AgentError('StoreIncomplete', { path: bundlePath, evidence });
     }
-    const left = [...before.fingerprints].filter(
-      (fingerprint) => !after.fingerprints.has(fingerprint) && !withdrawn.includes(anchorName(fingerprint)),
-    );
-    return left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${left.join(', ')}`];
+    const holderOf = (fingerprint: Fingerprint): string | undefined =>
+      inputs.find((_, index) => readings[index]?.fingerprints.has(fingerprint));
+    const kept = [...before.fingerprints].filter((fingerprint) => after.fingerprints.has(fingerprint));
+    const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
+    const stuck = kept.filter((fingerprint) => holderOf(fingerprint) === undefined);
+    if (stuck.length > 0) {
+      const evidence = `it left certificates in ${bundlePath} whose own file is gone: ${stuck.join(', ')}`;
+      throw new AgentError('ToolFailed', { tool, evidence });
+    }
+    const isWithdrawn = (fingerprint: Fingerprint): boolean => withdrawn.includes(anchorName(fingerprint));
+    const left = gone.filter((fingerprint) => !isWithdrawn(fingerprint));
+    return [
+      ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${left.join(', ')}`]),
+      ...kept
+        .filter(isWithdrawn)
+        .map((print) => `${print} was taken away and is still trusted through ${holderOf(print)}`),
+    ];
   }
 
   /** The inputs are given as the tool writes them into links: relative to the store, they hold inside the sandbox too. */

@@ -1,6 +1,7 @@
 // Wakes the agent when somebody else touches the store. It decides nothing: the next pass looks for itself.
 // `chokidar` is imported here only. Links are not followed, or a dangling one would be invisible.
 
+import { once } from 'node:events';
 import { posix } from 'node:path';
 import { type FSWatcher, watch } from 'chokidar';
 import type { HostRoot } from './root.ts';
@@ -28,6 +29,7 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
       });
       // Watching is a convenience: the poll finds what it misses.
       watcher.on('error', () => {});
+      await once(watcher, 'ready').catch(() => {});
     },
     async [Symbol.asyncDispose]() {
       clearTimeout(timer);

@@ -72,12 +72,20 @@ function parseFacts(text: string): Facts {
 type Shape = (value: unknown) => boolean;
 const text: Shape = (value) => typeof value === 'string';
 const time: Shape = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
-const optional = (shape: Shape): Shape => (value) => value === undefined || shape(value);
-const list = (shape: Shape): Shape => (value) => Array.isArray(value) && value.every(shape);
-const record = (fields: Readonly<Record<string, Shape>>): Shape => (value) =>
-  typeof value === 'object' &&
-  value !== null &&
-  Object.entries(fields).every(([name, shape]) => shape(Reflect.get(value, name)));
+const optional =
+  (shape: Shape): Shape =>
+  (value) =>
+    value === undefined || shape(value);
+const list =
+  (shape: Shape): Shape =>
+  (value) =>
+    Array.isArray(value) && value.every(shape);
+const record =
+  (fields: Readonly<Record<string, Shape>>): Shape =>
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    Object.entries(fields).every(([name, shape]) => shape(Reflect.get(value, name)));
 
 /** A part that has not its shape is as good as not there. */
 const shapes: ReadonlyMap<string, Shape> = new Map([

@@ -3,6 +3,7 @@
 import { X509Certificate } from 'node:crypto';
 import { type Certificate, type Fingerprint, fingerprintOf } from '../trust/certificate.ts';
 import type { AnchorName, StoreObservation } from '../trust/observation.ts';
+import type { HostRoot } from './root.ts';
 
 export interface TrustStore {
   /** The file that programs load, for people. */
@@ -49,6 +50,12 @@ export function readBundle(bytes: Uint8Array): BundleReading {
     if (evidence !== undefined) broken ??= { line: text.slice(0, index).split('\n').length, evidence };
   }
   return { fingerprints, broken };
+}
+
+/** An absent file holds nothing. */
+export async function readBundleFile(root: HostRoot, path: string): Promise<BundleReading> {
+  const bytes = await root.readFile(path);
+  return bytes === 'absent' ? { fingerprints: new Set(), broken: undefined } : readBundle(bytes);
 }
 
 function addCertificate(block: string, fingerprints: Set<Fingerprint>): string | undefined {

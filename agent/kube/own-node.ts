@@ -34,7 +34,7 @@ export interface OwnNode {
   recordEvent(event: NodeEvent, uid: string, signal: AbortSignal): Promise<void>;
 }
 
-const componentValue = 'node-trust-agent';
+const agentName = 'node-trust-agent';
 // Events about objects without a namespace have to be in this one.
 const eventNamespace = 'default';
 const maxEventMessage = 1024;
@@ -80,8 +80,8 @@ export function createOwnNode({ client, name }: { readonly client: KubeClient; r
         type: event.type,
         reason: event.reason,
         message: event.message.slice(0, maxEventMessage),
-        source: { component: componentValue, host: name },
-        reportingComponent: componentValue,
+        source: { component: agentName, host: name },
+        reportingComponent: agentName,
         reportingInstance: name,
         firstTimestamp: at,
         lastTimestamp: at,

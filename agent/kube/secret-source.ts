@@ -16,7 +16,7 @@ export interface SecretSourceOptions {
   readonly confirmDelayMs?: number;
 }
 
-const onDeleteValue = 'node-trust-agent/on-delete';
+const onDeleteAnnotation = 'node-trust-agent/on-delete';
 
 export function createSecretSource({ client, namespace, name, confirmDelayMs = 500 }: SecretSourceOptions): Source {
   const object = `secret ${namespace}/${name}`;
@@ -58,6 +58,6 @@ function snapshotOf(secret: AnswerObject): SourceSnapshot {
     // A null is an empty value. No entry vanishes: a source is admitted whole or not at all.
     entries.set(key, typeof value === 'string' ? Uint8Array.from(Buffer.from(value, 'base64')) : new Uint8Array());
   }
-  const onDelete = textMapAt(metadataOf(secret), 'annotations').get(onDeleteValue) === 'remove' ? 'remove' : 'grace';
+  const onDelete = textMapAt(metadataOf(secret), 'annotations').get(onDeleteAnnotation) === 'remove' ? 'remove' : 'grace';
   return { kind: 'present', entries, onDelete };
 }

@@ -23,7 +23,7 @@ export interface SecretWatchOptions {
 
 // An API server sends a bookmark about every minute, so two missed ones and a bit mean a dead connection. The 30 s of
 // client-node's own Watch would cut every quiet watch.
-const maxSilenceMsValue = 150_000;
+const longestSilenceMs = 150_000;
 // As client-go's reflectors: five to ten minutes, so that a fleet spreads over the API servers again.
 const minWatchS = 300;
 const maxDoubling = 30;
@@ -82,7 +82,7 @@ function createWatch({ client, namespace, name, onEvent, onTrouble }: SecretWatc
       };
       try {
         const request = { ...watchRequest(namespace, name, resourceVersion), object };
-        await client.watch(request, { maxSilenceMs: maxSilenceMsValue, onOpen, onEvent: onWatchEvent }, signal);
+        await client.watch(request, { maxSilenceMs: longestSilenceMs, onOpen, onEvent: onWatchEvent }, signal);
         toldTrouble = undefined;
         return { gotEvents, startsOver: false, failure: undefined };
       } catch (error) {

@@ -12,17 +12,17 @@ export interface Key {
   readonly name: string;
 }
 
-const nameValue = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+const namePattern = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const labelKey = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-const base64Value = /^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+const base64Pattern = /^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 const maxAnnotations = 262_144;
 const maxSecret = 1_048_576;
 
 /** What defaulting makes of an object before it is stored. Throws 400 or 422 as an ApiError. */
 export function normalize({ resource, namespace, name }: Key, input: Fields): Fields {
   if (name === '') throw invalid(resource, '', 'metadata.name: Required value: name or generateName is required');
-  if (!nameValue.test(name) || name.length > 253) {
+  if (!namePattern.test(name) || name.length > 253) {
     throw invalid(
       resource,
       name,
@@ -71,7 +71,7 @@ function normalizeSecret(resource: Resource, name: string, input: Fields): Field
   const { stringData, data, type, ...rest } = input;
   const merged: Record<string, string> = {};
   for (const [key, value] of Object.entries(fieldsOf(data))) {
-    if (typeof value !== 'string' || !base64Value.test(value)) {
+    if (typeof value !== 'string' || !base64Pattern.test(value)) {
       throw badRequest(`Secret in version "v1" cannot be handled as a Secret: illegal base64 data at input byte 0`);
     }
     merged[key] = value;

@@ -1,0 +1,38 @@
+// Which files update-ca-certificates(8) puts into the bundle of Debian and Ubuntu as things stand now, everybody's and ours:
+// the distribution's own that /etc/ca-certificates.conf selects, and all *.crt below the folder of local ones.
+
+import { posix } from 'node:path';
+import type { HostRoot } from './root.ts';
+
+export const anchorsFolder = '/usr/local/share/ca-certificates';
+export const distributionFolder = '/usr/share/ca-certificates';
+export const selectionFile = '/etc/ca-certificates.conf';
+/** Deeper than an administrator goes by intent; a folder that links to itself ends here. */
+const maxDepth = 8;
+
+export async function listInputs(root: HostRoot): Promise<readonly string[]> {
+  const selection = await root.readFile(selectionFile);
+  const text = selection === 'absent' ? '' : Buffer.from(selection).toString('utf8');
+  const selected = parseSelection(text).map((name) => posix.join(distributionFolder, name));
+  return [...selected, ...(await listLocal(root, anchorsFolder))];
+}
+
+/** As the tool's `sed` and `read` see it: `!` deselects, `#` comments, blanks around a name do not count. */
+function parseSelection(text: string): readonly string[] {
+  const lines = text.split('\n').filter((line) => !/^[#!]/.test(line));
+  return lines.map((line) => line.replaceAll(/^[ \t]+|[ \t]+$/g, '')).filter((name) => name !== '');
+}
+
+/** As `find -L -type f -name '*.crt'` sees the folder. */
+async function listLocal(root: HostRoot, folder: string, depth = 0): Promise<readonly string[]> {
+  const entries = depth > maxDepth ? [] : await root.readFolder(folder);
+  if (entries === 'absent') return [];
+  const found = entries.map(async ({ name, kind }) => {
+    const path = posix.join(folder, name);
+    const isFolder = kind === 'folder' || (kind === 'link' && (await root.readFolder(path)) !== 'absent');
+    if (isFolder) return listLocal(root, path, depth + 1);
+    if (kind === 'other' || !name.endsWith('.crt')) return [];
+    return (await root.readFile(path)) === 'absent' ? [] : [path];
+  });
+  return (await Promise.all(found)).flat();
+}

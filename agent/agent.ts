@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Endpoints, serveEndpoints } from './endpoints.ts';
 import { errorText } from './errors.ts';
 import { createDriftWatch } from './host/drift.ts';
-import { createFactsFile } from './host/facts.ts';
 import { openHost } from './host/host.ts';
 import { type HostLock, lockHost } from './host/lock.ts';
 import { createHostRoot } from './host/root.ts';
@@ -35,14 +34,14 @@ export interface AgentConfig {
   readonly deletionGraceMs: number;
   readonly admission: PassContext['admission'];
   readonly listen: { readonly host: string; readonly port: number };
+  /** Between the two reads that prove that a Node has left its pool. */
+  readonly leaveConfirmMs: number;
 }
 
 /** A pass that takes longer than this hangs in something that has no time-out of its own. */
 const maxPassMs = 10 * 60_000;
 /** The deletion grace is longer by up to this share of it, by node, so that a fleet does not let go in the same second. */
 const graceJitter = 0.2;
-/** Between the two reads that prove that a Node has left its pool. */
-const leaveConfirmMs = 10_000;
 /** For taking the trust away in what a pod has left of its grace period, after its Node has left the pool. */
 const farewellMs = 90_000;
 
@@ -55,7 +54,7 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
   const now = (): Date => new Date();
   const client = createKubeClient(config.kubeconfig === undefined ? {} : { kubeconfigPath: config.kubeconfig });
   const node = createOwnNode({ client, name: config.nodeName });
-  const pool = createPool({ node, label: config.enabledBy, confirmMs: leaveConfirmMs });
+  const pool = createPool({ node, label: config.enabledBy, confirmMs: config.leaveConfirmMs });
   const root = createHostRoot(config.hostRoot);
   const metrics = createMetrics();
   const share = shareOf(config.nodeName);
@@ -74,7 +73,6 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
       },
       node,
       pool,
-      facts: createFactsFile(root),
       writer: createStatusWriter(node, now),
       metrics,
       log,
@@ -101,6 +99,8 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
   const watching = watchSecret({ client, ...config.secret, onEvent: loop.poke, onTrouble }, running);
   try {
     await loop.run(running);
+  } catch (error) {
+    if (!signal.aborted) throw error; // a pass that was told to end says so in this way
   } finally {
     ending.abort();
     await watching;

@@ -11,7 +11,7 @@ export interface Loop {
 }
 
 export interface LoopOptions {
-  pass(reasons: readonly string[], signal: AbortSignal): Promise<Next | { readonly kind: 'end' }>;
+  pass(reasons: readonly string[], signal: AbortSignal): Promise<Next>;
   readonly pollIntervalMs: number;
   readonly now: () => Date;
   /** From 0 to 1, as Math.random. */
@@ -43,7 +43,7 @@ export function createLoop({ pass, pollIntervalMs, now, random, sleep }: LoopOpt
     }
   }
 
-  function waitMs(next: Next): number {
+  function waitMs(next: Exclude<Next, { kind: 'end' }>): number {
     const varied = 1 + jitter * (2 * random() - 1);
     switch (next.kind) {
       case 'resync':

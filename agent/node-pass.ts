@@ -9,33 +9,32 @@ import type { StatusWriter } from './kube/status-writer.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Membership, Pool } from './pool.ts';
-import { type Outcome, type PassContext, reconcile } from './reconcile.ts';
+import { type Aim, type Outcome, type PassContext, reconcile } from './reconcile.ts';
 import { describeStep } from './trust/plan.ts';
 import type { Next } from './trust/report.ts';
 import { annotationPrefix } from './trust/status.ts';
 
-export interface NodePassOptions extends Omit<PassContext, 'aim' | 'retryMark' | 'report' | 'onStep'> {
+export interface NodePassOptions extends Omit<PassContext, 'chooseAim' | 'retryMark' | 'report' | 'onStep'> {
   readonly node: OwnNode;
   readonly pool: Pool;
-  readonly facts: FactsFile;
   readonly writer: StatusWriter;
   readonly metrics: Metrics;
   readonly log: Log;
 }
 
-/** What the loop calls. Answers `end` once the Node has left the pool and nothing of ours is on the host. */
-export type NodePass = (reasons: readonly string[], signal: AbortSignal) => Promise<Next | { readonly kind: 'end' }>;
+/** What the loop calls. */
+export type NodePass = (reasons: readonly string[], signal: AbortSignal) => Promise<Next>;
 
 export function createNodePass(options: NodePassOptions): NodePass {
-  const { node, pool, facts, writer, metrics, log } = options;
+  const { node, pool, writer, metrics, log } = options;
   let lastSaid = '';
 
-  async function passOnce(reasons: readonly string[], signal: AbortSignal): Promise<Next | { readonly kind: 'end' }> {
+  async function passOnce(reasons: readonly string[], signal: AbortSignal): Promise<Next> {
     log.debug({ reasons }, 'pass begins');
     const snapshot = await node.read(signal);
     writer.see(snapshot);
     if (snapshot.kind === 'absent') log.warn({ node: node.name }, 'node not found');
-    const aim = await chooseAim(await pool.judge(snapshot, signal));
+    const membership = await pool.judge(snapshot, signal);
     const retryMark = snapshot.kind === 'present' ? (snapshot.annotations.get(`${annotationPrefix}retry`) ?? '') : '';
 
     let unwritten: KubeError | undefined;
@@ -43,9 +42,8 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const outcome = await reconcile(
       {
         ...options,
-        aim,
+        chooseAim: (facts) => chooseAim(membership, facts),
         retryMark,
-        restartDelayMs: aim === 'withdraw' ? 0 : options.restartDelayMs,
         report: async (status, reportSignal) => {
           unwritten = await writer.write(status, reportSignal).then(() => undefined, toKubeError);
         },
@@ -56,25 +54,10 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const durationMs = Math.round(performance.now() - startedAt);
     metrics.observe(outcome, durationMs);
     tell(outcome, durationMs);
-    if (aim === 'withdraw' && outcome.status.state === 'Disabled') {
-      await facts.forget();
-      return { kind: 'end' };
-    }
     if (unwritten === undefined) return outcome.next;
     const { evidence, retryAfterMs } = unwritten.failure;
     log.warn({ evidence }, 'status not written');
     return outcome.next.kind === 'resync' ? { kind: 'back-off', retryAfterMs } : outcome.next;
-  }
-
-  async function chooseAim(membership: Membership): Promise<PassContext['aim']> {
-    if (membership === 'left') {
-      await facts.update({ leaving: true });
-      return 'withdraw';
-    }
-    const { leaving } = await facts.read();
-    if (membership === 'outside') return leaving === true ? 'withdraw' : 'keep';
-    if (leaving === true) await facts.update({ leaving: undefined });
-    return 'follow';
   }
 
   /** What changed is info; a pass that found all as it was is debug. */
@@ -88,6 +71,17 @@ export function createNodePass(options: NodePassOptions): NodePass {
   }
 
   return passOnce;
+}
+
+async function chooseAim(membership: Membership, facts: FactsFile): Promise<Aim> {
+  if (membership === 'left') {
+    await facts.update({ leaving: true });
+    return 'withdraw';
+  }
+  const { leaving } = await facts.read();
+  if (membership === 'outside') return leaving === true ? 'withdraw' : 'keep';
+  if (leaving === true) await facts.update({ leaving: undefined });
+  return 'follow';
 }
 
 function toKubeError(error: unknown): KubeError {

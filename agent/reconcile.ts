@@ -3,6 +3,7 @@
 // through types alone. A pass never throws for a failing world: that is a `Failed` status and a time for the next try.
 
 import { AgentError } from './errors.ts';
+import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
 import { type Decision, decideTrust, keepTrust, withdrawTrust } from './trust/desired.ts';
@@ -12,12 +13,15 @@ import { type Carried, type HostFacts, type Next, reportFailure, reportPass } fr
 import type { Source } from './trust/source.ts';
 import { type Status, sentence } from './trust/status.ts';
 
+/** Follow the source, or leave what is there as it is, or take away all that is ours, at once. */
+export type Aim = 'follow' | 'keep' | 'withdraw';
+
 export interface PassContext {
   readonly source: Source;
   /** Throws what makes the host unusable for now: another agent's lock, an unknown distribution, no runtime. */
   openHost(signal: AbortSignal): Promise<Host>;
-  /** Follow the source, or leave what is there as it is, or take away all that is ours, at once. */
-  readonly aim: 'follow' | 'keep' | 'withdraw';
+  /** Asked once a pass, with what the host remembers. */
+  chooseAim(facts: FactsFile): Promise<Aim>;
   readonly now: () => Date;
   readonly graceMs: number;
   /** How long after the change of the store this node's runtime is disturbed. */
@@ -51,7 +55,8 @@ export async function reconcile(context: PassContext, signal: AbortSignal): Prom
 async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome> {
   const host = await context.openHost(signal);
   const observed = await host.observe(signal);
-  const decision = await decide(context, host, observed, signal);
+  const aim = await context.chooseAim(host.facts);
+  const decision = await decide(aim, context, host, observed, signal);
   const { held } = await host.facts.update({ source: decision.memory });
 
   const plan = planTrust(decision.desired, observed);
@@ -66,19 +71,25 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   await noteHeld(carried, digestWorld(decision.desired, after, context.retryMark), host);
   const { steps, warnings } = carried;
   const facts = { source: context.source.name, store: host.store, runtime: host.runtime, warnings };
-  return {
-    ...reportPass({ ...facts, decision, carried, remaining, trusted: trustedNow(after, decision.certificates) }),
-    steps,
-  };
+  const trusted = trustedNow(after, decision.certificates);
+  const report = reportPass({ ...facts, decision, carried, remaining, trusted });
+  if (report.next.kind === 'end') await host.facts.forget();
+  return { ...report, steps };
 }
 
-async function decide(context: PassContext, host: Host, observed: Observation, signal: AbortSignal): Promise<Decision> {
+async function decide(
+  aim: Aim,
+  context: PassContext,
+  host: Host,
+  observed: Observation,
+  signal: AbortSignal,
+): Promise<Decision> {
   const { source, now, graceMs, admission } = context;
-  if (context.aim === 'withdraw') return withdrawTrust(source.name);
+  if (aim === 'withdraw') return withdrawTrust(source.name);
   const { source: memory } = await host.facts.read();
   const onHost = ownOnHost(observed);
   const known = { source: source.name, memory, onHost, now: now(), graceMs, admission: admissionFor(host, admission) };
-  if (context.aim === 'keep') return keepTrust(known);
+  if (aim === 'keep') return keepTrust(known);
   const snapshot = await source.read(signal);
   signal.throwIfAborted();
   return decideTrust(snapshot, known);
@@ -106,7 +117,7 @@ async function carryOut(
   try {
     for (const step of plan) {
       if (step.kind === 'restart-runtime') {
-        const until = await restartTime(host, context);
+        const until = await restartTime(host, decision, context);
         if (until > context.now()) return { kind: 'waiting', unit: step.unit, until, steps, warnings };
         await context.report(applying(step.unit, decision, host), signal);
       }
@@ -122,7 +133,8 @@ async function carryOut(
 }
 
 /** Counted from the rebuild as it is recorded on disk; a clock that was set back must not put it off for longer. */
-async function restartTime(host: Host, { restartDelayMs, now }: PassContext): Promise<Date> {
+async function restartTime(host: Host, { verdict }: Decision, { restartDelayMs, now }: PassContext): Promise<Date> {
+  if (verdict.kind === 'withdrawn') return now();
   const { rebuild } = (await host.facts.read()).runtime;
   const since = rebuild === undefined ? 0 : Math.min(Date.parse(rebuild.at), now().getTime());
   return new Date(since + restartDelayMs);

@@ -1,89 +1,428 @@
-// The daemon as a process, against the embedded API server and a sandbox node: what a user sees, end to end.
+// The daemon against the embedded API server and a sandbox node: what its users see, end to end.
 
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { type TestContext, test } from 'node:test';
-import { type AgentProcess, startAgent } from './support/agent-process.ts';
-import { type ApiServer, startApiServer } from './support/api-server.ts';
-import { createCertificate, type TestCertificate } from './support/certificates.ts';
-import { createSandbox, type Sandbox, type SandboxOptions } from './support/sandbox.ts';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { test } from 'node:test';
+import { createCertificate } from './support/certificates.ts';
+import { type Annotations, secret, setStage } from './support/stage.ts';
 
-const nodeName = 'node-1';
-const secret = { kind: 'Secret', namespace: 'kube-system', name: 'custom-ca-trust-secret' } as const;
 const corp = createCertificate({ subject: 'Corp Root' });
+/** The usual rotation: another key, the same name. */
 const next = createCertificate({ subject: 'Corp Root' });
 
-type Annotations = Readonly<Record<string, string>>;
-
-interface Stage {
-  readonly api: ApiServer;
-  readonly sandbox: Sandbox;
-  start(...flags: readonly string[]): AgentProcess;
-  apply(entries: Readonly<Record<string, string>>, metadata?: object): void;
-  /** The Node's annotations of ours, without prefix, once they say so. */
-  says(predicate: (annotations: Annotations) => boolean): Promise<Annotations>;
-  restarts(): Promise<number>;
-  assertTrusts(...certificates: readonly TestCertificate[]): Promise<void>;
-}
-
-async function setStage(t: TestContext, options?: SandboxOptions): Promise<Stage> {
-  const stack = new AsyncDisposableStack();
-  t.after(() => stack.disposeAsync());
-  const api = stack.adopt(await startApiServer(), (server) => server.close());
-  const sandbox = stack.use(await createSandbox(options));
-  const kubeconfig = `${sandbox.root}/kubeconfig`;
-  await writeFile(kubeconfig, api.kubeconfig());
-  api.put({ kind: 'Node', metadata: { name: nodeName } });
-  const read = (): Annotations =>
-    Object.fromEntries(
-      Object.entries(api.get({ kind: 'Node', name: nodeName })?.metadata.annotations ?? {}).flatMap(([name, value]) =>
-        name.startsWith('node-trust-agent/') ? [[name.slice('node-trust-agent/'.length), value]] : [],
-      ),
-    );
-  return {
-    api,
-    sandbox,
-    start(...flags) {
-      const own = ['--node-name', nodeName, '--kubeconfig', kubeconfig, '--host-root', sandbox.root, '--listen', '127.0.0.1:0'];
-      const given = new Set(flags);
-      const spread = given.has('--spread') ? [] : ['--spread', '0'];
-      return stack.use(startAgent([...own, ...spread, '--log-level', 'debug', ...flags]));
-    },
-    apply(entries, metadata = {}) {
-      const { kind, ...place } = secret;
-      api.put({ kind, metadata: { ...place, ...metadata }, type: 'Opaque', stringData: entries });
-    },
-    async says(predicate) {
-      const isPatch = ({ verb, resource }: { readonly verb: string; readonly resource: string }): boolean =>
-        verb === 'patch' && resource === 'nodes';
-      await api.seen((entry) => isPatch(entry) && predicate(read()));
-      return read();
-    },
-    restarts: async () => (await sandbox.runtime.calls()).filter((call) => call.startsWith('restart')).length,
-    async assertTrusts(...certificates) {
-      const bundle = await sandbox.read('/etc/ssl/certs/ca-certificates.crt');
-      const pool = await sandbox.runtime.trustPool();
-      for (const certificate of [corp, next]) {
-        const isWanted = certificates.includes(certificate);
-        assert.equal(bundle.includes(certificate.pem), isWanted, 'the bundle');
-        assert.equal(pool.includes(certificate.pem), isWanted, 'what the runtime loaded');
-      }
-    },
-  };
-}
-
 const isSynced = ({ state }: Annotations): boolean => state === 'Synced';
+const isSyncedWith =
+  (count: number) =>
+  ({ state, certificates }: Annotations): boolean =>
+    state === 'Synced' && certificates === String(count);
 
-test('a Secret becomes trust of the host and its runtime, and the Node tells it', async (t) => {
+test('a Secret becomes trust of the host and its runtime, with one restart, and the Node tells it', async (t) => {
   const stage = await setStage(t);
-  stage.start();
   stage.apply({ 'corp.pem': corp.pem });
-  const annotations = await stage.says(({ state, certificates }) => state === 'Synced' && certificates === '1');
-  await stage.assertTrusts(corp);
+  stage.run();
+  const annotations = await stage.says(isSynced);
+  await stage.assertTrusts([corp], [next]);
+  assert.equal(await stage.restarts(), 1);
+  assert.equal(annotations['certificates'], '1');
   assert.equal(annotations['reason'], '');
   assert.match(annotations['message'] ?? '', /^1 certificate of secret kube-system\/custom-ca-trust-secret is trusted/);
-  assert.match(annotations['bundle'] ?? '', /^sha256:[0-9a-f]{64}$/);
+  const fingerprint = createHash('sha256').update(corp.der).digest('hex');
+  const bundle = createHash('sha256').update(`${fingerprint}\n`).digest('hex');
+  assert.equal(annotations['bundle'], `sha256:${bundle}`);
   assert.match(annotations['observed'] ?? '', /^sha256:[0-9a-f]{64}$/);
   assert.equal(annotations['expires-at'], '2036-06-01T00:00:00.000Z');
-  assert.equal(await stage.restarts(), 2, 'the start of the sandbox and one of the agent');
+  assert.match(annotations['updated-at'] ?? '', /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  const details = JSON.parse(annotations['details'] ?? '') as { readonly certificates: readonly object[] };
+  assert.deepEqual(details.certificates, [
+    { subject: 'CN=Corp Root', fingerprint, notAfter: '2036-06-01T00:00:00.000Z', entry: 'corp.pem' },
+  ]);
+  const files = await stage.sandbox.list('/usr/local/share/ca-certificates');
+  assert.deepEqual(files, [`node-trust-${fingerprint.slice(0, 16)}.crt`]);
 });
+
+test('a Secret that is applied while the agent watches is taken up without waiting for the poll', async (t) => {
+  const stage = await setStage(t);
+  stage.run();
+  await stage.says(isSyncedWith(0));
+  stage.apply({ 'corp.pem': corp.pem });
+  await stage.says(isSyncedWith(1));
+  await stage.assertTrusts([corp], []);
+});
+
+test('a rotation through both roots of one name never takes away what stays, and costs one restart a change', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ old: corp.pem });
+  stage.run();
+  await stage.says(isSyncedWith(1));
+  stage.apply({ old: corp.pem, new: next.pem });
+  await stage.says(isSyncedWith(2));
+  await stage.assertTrusts([corp, next], []);
+  stage.apply({ new: next.pem });
+  await stage.says(isSyncedWith(1));
+  await stage.assertTrusts([next], [corp]);
+  assert.equal(await stage.restarts(), 3);
+});
+
+test('one bad entry among good ones changes nothing on the host', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ old: corp.pem });
+  stage.run();
+  await stage.says(isSynced);
+  const before = await stage.digestStore();
+  const body = next.pem.split('\n').slice(2, -2).join('\n');
+  stage.apply({
+    old: corp.pem,
+    new: next.pem,
+    bad: `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`,
+  });
+  const { reason, message } = await stage.says(({ state }) => state === 'Rejected');
+  assert.equal(reason, 'MalformedCertificate');
+  assert.match(message ?? '', /entry "bad", certificate 1: .*; 1 certificate trusted before stays?$/);
+  assert.equal(await stage.digestStore(), before);
+  assert.equal(await stage.restarts(), 1);
+});
+
+for (const [title, apply, reason] of [
+  [
+    'of another type',
+    { type: 'kubernetes.io/tls', stringData: { 'tls.crt': '', 'tls.key': 'secret-key-bytes' } },
+    'SourceWrongType',
+  ],
+  ['with 11 certificates', { stringData: elevenCertificates() }, 'TooManyCertificates'],
+  [
+    'with a value that is not UTF-8',
+    { data: { a: Buffer.from([0x80, 0xff, 0xfe, 0x00, 0xc3]).toString('base64') } },
+    'NoCertificate',
+  ],
+  ['with a private key', { stringData: { a: corp.pem + corp.keyPem } }, 'PrivateKey'],
+  ['with CRLF', { stringData: { a: corp.pem.replaceAll('\n', '\r\n') } }, 'CrlfLineEndings'],
+] as const) {
+  test(`a Secret ${title} is rejected with ${reason}, and the trust from before is still there`, async (t) => {
+    const stage = await setStage(t);
+    stage.apply({ old: corp.pem });
+    const agent = stage.run();
+    await stage.says(isSynced);
+    const before = await stage.digestStore();
+    if ('type' in apply) stage.api.delete(secret);
+    stage.apply({}, { stringData: undefined, ...apply });
+    const annotations = await stage.says(({ state }) => state === 'Rejected');
+    assert.equal(annotations['reason'], reason);
+    assert.equal(annotations['certificates'], '1');
+    assert.equal(await stage.digestStore(), before);
+    const told = JSON.stringify([agent.log, stage.read(), stage.api.list('Event', 'default')]);
+    for (const line of [...corp.keyPem.split('\n').slice(1, -2), 'secret-key-bytes']) assert(!told.includes(line));
+  });
+}
+
+test('the same content again and an edit of labels cause no restart and no write', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run();
+  await stage.says(isSynced);
+  await stage.api.seen(({ resource }) => resource === 'events');
+  const [writes, restarts] = [stage.api.writes().length, await stage.restarts()];
+  const seen = stage.passes(2);
+  stage.apply({ a: corp.pem }, { metadata: { labels: { edited: 'once' } } });
+  stage.apply({ a: corp.pem }, { metadata: { labels: { edited: 'twice' } } });
+  stage.apply({ b: corp.pem });
+  await seen;
+  await stage.says(({ details }) => details?.includes('"entry":"b"') === true);
+  assert.equal(stage.api.writes().length, writes + 1, 'only that the entry has another name now');
+  assert.equal(await stage.restarts(), restarts);
+});
+
+test('a pass with nothing to do runs no host command and writes nothing to the API', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run({ pollIntervalMs: 50 });
+  await stage.says(isSynced);
+  await stage.passes(2); // a pass or two more, woken by the agent's own changes
+  const [writes, calls] = [stage.api.writes().length, (await stage.sandbox.runtime.calls()).length];
+  await stage.passes(4);
+  assert.equal(stage.api.writes().length, writes);
+  assert.equal((await stage.sandbox.runtime.calls()).length, calls);
+});
+
+test('a deleted Secret keeps its trust for the grace, across a restart of the agent, and loses it then', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  const first = stage.run();
+  await stage.says(isSynced);
+  stage.api.delete(secret);
+  const waiting = await stage.says(({ state }) => state === 'Waiting');
+  assert.equal(waiting['reason'], 'SourceDeleted');
+  assert.match(waiting['message'] ?? '', /leave this host at \d{4}-/);
+  await first.stop();
+  const state = await stage.sandbox.read('/var/lib/node-trust-agent/state.json');
+  const long = state.replace(/"goneSince": "[^"]+"/, '"goneSince": "2026-01-01T00:00:00.000Z"');
+  assert.notEqual(long, state);
+  await stage.sandbox.write('/var/lib/node-trust-agent/state.json', long);
+  stage.run();
+  await stage.says(isSyncedWith(0));
+  await stage.assertTrusts([], [corp]);
+});
+
+test('a Secret that is deleted and recreated within the grace disturbs nothing', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run();
+  await stage.says(isSynced);
+  stage.api.delete(secret);
+  await stage.says(({ state }) => state === 'Waiting');
+  stage.apply({ a: corp.pem });
+  await stage.says(isSynced);
+  await stage.assertTrusts([corp], []);
+  assert.equal(await stage.restarts(), 1);
+});
+
+test('on-delete: remove takes the trust with the Secret at once', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem }, { metadata: { annotations: { 'node-trust-agent/on-delete': 'remove' } } });
+  stage.run();
+  await stage.says(isSynced);
+  stage.api.delete(secret);
+  await stage.says(isSyncedWith(0));
+  await stage.assertTrusts([], [corp]);
+});
+
+test('an API server that is gone takes nothing with it, and the agent goes on when it is back', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  const agent = stage.run({ pollIntervalMs: 50, deletionGraceMs: 0 });
+  await stage.says(isSynced);
+  const before = await stage.digestStore();
+  await stage.api.refuse();
+  await waitFor(() => agent.log.some(({ msg, reason }) => msg === 'pass ended' && reason === 'SourceUnavailable'));
+  assert.equal(await stage.digestStore(), before);
+  await stage.api.resume();
+  stage.apply({ a: corp.pem, b: next.pem });
+  await stage.says(isSyncedWith(2));
+});
+
+for (const [title, failure, reason] of [
+  ['is forbidden', { kind: 'status', code: 403 }, 'SourceForbidden'],
+  ['fails with 500', { kind: 'status', code: 500 }, 'SourceUnavailable'],
+  ['is answered by a proxy with 404', { kind: 'body', code: 404, body: '<html>not found</html>' }, 'SourceUnavailable'],
+] as const) {
+  test(`a read of the Secret that ${title} changes nothing and is told as ${reason}`, async (t) => {
+    const stage = await setStage(t);
+    stage.apply({ a: corp.pem });
+    const first = stage.run();
+    await stage.says(isSynced);
+    await first.stop();
+    const before = await stage.digestStore();
+    stage.api.fail({ verb: 'get', resource: 'secrets' }, failure);
+    stage.run({ deletionGraceMs: 0 });
+    const annotations = await stage.says(({ state }) => state === 'Failed');
+    assert.equal(annotations['reason'], reason);
+    assert.equal(annotations['certificates'], '1');
+    assert.equal(await stage.digestStore(), before);
+  });
+}
+
+test('a single 404 is not a deletion', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  const first = stage.run();
+  await stage.says(isSynced);
+  await first.stop();
+  stage.api.fail({ verb: 'get', resource: 'secrets' }, { kind: 'status', code: 404 }, 1);
+  stage.run({ deletionGraceMs: 0 });
+  await stage.passes(2);
+  await stage.assertTrusts([corp], []);
+});
+
+test('the restart is spread: the store is updated at once, the runtime is left alone until its time', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run({ spreadMs: 3_600_000 });
+  const annotations = await stage.says(({ state }) => state === 'Waiting');
+  assert.equal(annotations['reason'], 'RestartDeferred');
+  assert.match(annotations['message'] ?? '', /^containerd\.service is restarted at \d{4}-/);
+  assert((await stage.sandbox.read('/etc/ssl/certs/ca-certificates.crt')).includes(corp.pem));
+  assert.equal(await stage.restarts(), 0);
+  await stage.sandbox.runtime.systemctl('restart', 'containerd.service');
+  stage.labelNode({}, { retry: 'look' });
+  stage.apply({ a: corp.pem }, { metadata: { labels: { look: 'now' } } });
+  await stage.says(isSynced);
+  assert.equal(await stage.restarts(), 1, "somebody's, not the agent's");
+});
+
+test('a runtime that does not come back is told, and not restarted again until somebody asks for it', async (t) => {
+  const stage = await setStage(t);
+  await stage.sandbox.runtime.failNextRestart('fails');
+  stage.apply({ a: corp.pem });
+  stage.run({ pollIntervalMs: 50 });
+  const failed = await stage.says(({ state }) => state === 'Failed');
+  assert.equal(failed['reason'], 'RuntimeUnhealthy');
+  await stage.passes(3);
+  assert.equal(await stage.restarts(), 1);
+  assert.equal(stage.read()['reason'], 'RuntimeUnhealthy');
+  await stage.sandbox.runtime.systemctl('start', 'containerd.service');
+  await stage.says(isSynced);
+  await stage.assertTrusts([corp], []);
+  assert.equal(await stage.restarts(), 1);
+});
+
+test('a restart that leaves the old process is not taken for one', async (t) => {
+  const stage = await setStage(t);
+  await stage.sandbox.runtime.failNextRestart('keeps-process');
+  stage.apply({ a: corp.pem });
+  stage.run({ pollIntervalMs: 50 });
+  const failed = await stage.says(({ state }) => state === 'Failed');
+  assert.equal(failed['reason'], 'RuntimeUnhealthy');
+  await stage.passes(2);
+  assert.equal(await stage.restarts(), 1);
+  stage.labelNode({}, { retry: 'please' });
+  await stage.says(isSynced);
+  assert.equal(await stage.restarts(), 2);
+});
+
+for (const [title, script, reason] of [
+  ['exits non-zero', 'echo "something is locked" >&2; exit 3', 'ToolFailed'],
+  ['prints a gigabyte', 'yes | head -c 1073741824', 'ToolFailed'],
+  ['drops our certificate', 'exit 0', 'StoreIncomplete'],
+] as const) {
+  test(`a tool that ${title} is told as ${reason}, counted, and what was trusted before still is`, async (t) => {
+    const stage = await setStage(t);
+    stage.apply({ a: corp.pem });
+    const agent = stage.run({ pollIntervalMs: 50 });
+    await stage.says(isSynced);
+    await stage.sandbox.write('/usr/sbin/update-ca-certificates', `#!/bin/sh\n${script}\n`, 0o755);
+    stage.apply({ a: corp.pem, b: next.pem });
+    const failed = await stage.says(({ state }) => state === 'Failed');
+    assert.equal(failed['reason'], reason);
+    assert.equal(failed['certificates'], '1');
+    await stage.assertTrusts([corp], [next]);
+    await waitFor(() => agent.log.some(({ msg, state }) => msg === 'pass ended' && state === 'Failed'));
+    const [started] = agent.log;
+    const metrics = await (await fetch(`${String(started?.['listen'])}/metrics`)).text();
+    assert.match(metrics, new RegExp(`node_trust_passes_total\\{result="Failed",reason="${reason}"\\} [1-9]`));
+    assert.match(metrics, /node_trust_state\{state="Failed"\} 1/);
+  });
+}
+
+test('a certificate that somebody takes out of the anchors comes back', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  const agent = stage.run();
+  await stage.says(isSynced);
+  await waitFor(() => agent.log.filter(({ msg }) => msg === 'pass ended').length > 1);
+  const passes = agent.log.filter(({ msg }) => msg === 'pass ended').length;
+  const [anchor = ''] = await stage.sandbox.list('/usr/local/share/ca-certificates');
+  await stage.sandbox.remove(`/usr/local/share/ca-certificates/${anchor}`);
+  await waitFor(() => existsSync(stage.sandbox.at(`/usr/local/share/ca-certificates/${anchor}`)));
+  await waitFor(() => agent.log.filter(({ msg }) => msg === 'pass ended').length > passes + 1);
+  await stage.assertTrusts([corp], []);
+});
+
+test('an unsupported distribution is told, with its evidence', async (t) => {
+  const stage = await setStage(t);
+  await stage.sandbox.write('/etc/os-release', 'ID=plan9\n');
+  stage.run();
+  const { reason, message } = await stage.says(({ state }) => state === 'Failed');
+  assert.equal(reason, 'UnsupportedDistribution');
+  assert.match(message ?? '', /\/etc\/os-release: ID=plan9/);
+});
+
+test('a host without a service manager is told', async (t) => {
+  const stage = await setStage(t, { runtime: false });
+  stage.apply({ a: corp.pem });
+  stage.run();
+  assert.equal((await stage.says(({ state }) => state === 'Failed'))['reason'], 'NoServiceManager');
+});
+
+test('state of a newer agent is refused and left alone', async (t) => {
+  const stage = await setStage(t);
+  await stage.sandbox.write('/var/lib/node-trust-agent/state.json', '{"version":2,"future":true}');
+  stage.apply({ a: corp.pem });
+  stage.run();
+  assert.equal((await stage.says(({ state }) => state === 'Failed'))['reason'], 'StateTooNew');
+  assert.equal(await stage.sandbox.read('/var/lib/node-trust-agent/state.json'), '{"version":2,"future":true}');
+});
+
+test('changes of state are events of the Node, Rejected and Failed as warnings', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run();
+  await stage.says(isSynced);
+  stage.apply({ a: 'nothing' });
+  await stage.says(({ state }) => state === 'Rejected');
+  await stage.api.seen(({ verb, resource }) => verb === 'create' && resource === 'events', 2);
+  const events = stage.api.list('Event', 'default').map(({ type, reason }) => `${String(type)} ${String(reason)}`);
+  assert.deepEqual(events.sort(), ['Normal Synced', 'Warning NoCertificate']);
+});
+
+test('a label that goes away takes the trust with it and ends the agent; a Node of another UID does not', async (t) => {
+  const label = { key: 'node-trust-agent/enabled', value: 'true' };
+  const stage = await setStage(t);
+  stage.labelNode({ [label.key]: label.value });
+  stage.apply({ a: corp.pem });
+  const agent = stage.run({ enabledBy: label, pollIntervalMs: 50 });
+  await stage.says(isSynced);
+  stage.labelNode({});
+  await stage.says(({ state }) => state === 'Disabled');
+  await agent.ended;
+  await stage.assertTrusts([], [corp]);
+  assert.deepEqual(await stage.sandbox.list('/var/lib/node-trust-agent'), []);
+});
+
+test('an agent that is told to end because its label went away takes the trust away first', async (t) => {
+  const label = { key: 'node-trust-agent/enabled', value: 'true' };
+  const stage = await setStage(t);
+  stage.labelNode({ [label.key]: label.value });
+  stage.apply({ a: corp.pem });
+  const agent = stage.run({ enabledBy: label });
+  await stage.says(isSynced);
+  stage.labelNode({});
+  await agent.stop();
+  await stage.assertTrusts([], [corp]);
+  assert.equal(stage.read()['state'], 'Disabled');
+});
+
+test('an agent that is told to end otherwise takes nothing away', async (t) => {
+  const stage = await setStage(t);
+  stage.labelNode({ 'node-trust-agent/enabled': 'true' });
+  stage.apply({ a: corp.pem });
+  const agent = stage.run({ enabledBy: { key: 'node-trust-agent/enabled', value: 'true' } });
+  await stage.says(isSynced);
+  await agent.stop();
+  await stage.assertTrusts([corp], []);
+});
+
+test('a node that was never enabled gets nothing and says so', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run({ enabledBy: { key: 'node-trust-agent/enabled', value: 'true' } });
+  const { message } = await stage.says(({ state }) => state === 'Disabled');
+  assert.match(message ?? '', /not in the pool/);
+  await stage.assertTrusts([], [corp]);
+});
+
+test('while watching is forbidden, polling alone goes on', async (t) => {
+  const rules = [
+    { verbs: ['get', 'patch'], resources: ['nodes'] },
+    { verbs: ['create', 'patch'], resources: ['events'] },
+    { verbs: ['get'], resources: ['secrets'], resourceNames: [secret.name], namespace: secret.namespace },
+  ] as const;
+  const stage = await setStage(t, {
+    tokens: { agent: { name: 'system:serviceaccount:kube-system:node-trust-agent', rules } },
+  });
+  const agent = stage.run({ pollIntervalMs: 50 });
+  await stage.says(isSyncedWith(0));
+  stage.apply({ a: corp.pem });
+  await stage.says(isSyncedWith(1));
+  assert(agent.log.some(({ msg, evidence }) => msg === 'watch interrupted' && String(evidence).includes('watch')));
+});
+
+/** For what is told by nothing but the log or the file system. */
+async function waitFor(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function elevenCertificates(): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Array.from({ length: 11 }, (_, index) => [`ca-${index}`, createCertificate({ subject: `CA ${index}` }).pem]),
+  );
+}

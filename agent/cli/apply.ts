@@ -5,7 +5,7 @@ import { AgentError } from '../errors.ts';
 import { type Host, openHost } from '../host/host.ts';
 import { lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
-import { admissionFor, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
+import { type Aim, admissionFor, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
 import { decideTrust, withdrawTrust } from '../trust/desired.ts';
 import { ownOnHost } from '../trust/observation.ts';
 import { describeStep, planTrust, type Step } from '../trust/plan.ts';
@@ -85,7 +85,9 @@ forgets them too. What others put there stays. Needs root.`,
   },
 });
 
-type Wish = Pick<PassContext, 'source' | 'aim' | 'admission'>;
+interface Wish extends Pick<PassContext, 'source' | 'admission'> {
+  readonly aim: Aim;
+}
 interface HostValues {
   readonly hostRoot: string;
   readonly dryRun: boolean;
@@ -102,6 +104,7 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
     const outcome = await reconcile(
       {
         ...wish,
+        chooseAim: () => Promise.resolve(wish.aim),
         openHost: open,
         now,
         graceMs: 0,
@@ -112,7 +115,6 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
       },
       signal,
     );
-    if (outcome.status.state === 'Disabled') await (await open()).facts.forget();
     printOutcome(outcome, values.json, terminal);
     return exitCodeOf(outcome);
   } finally {

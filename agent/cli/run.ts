@@ -72,7 +72,7 @@ containerd pick it up, and tells the result in annotations of its Node. Logs JSO
       return 2;
     }
     const { pollInterval, spread, deletionGrace, maxCertificates, allowNonCa, logLevel, ...rest } = values;
-    const times = { pollIntervalMs: pollInterval, spreadMs: spread, deletionGraceMs: deletionGrace };
+    const times = { pollIntervalMs: pollInterval, spreadMs: spread, deletionGraceMs: deletionGrace, leaveConfirmMs };
     try {
       await runAgent({ ...rest, ...times, admission: { maxCertificates, allowNonCa } }, createLog(logLevel), signal);
       return 0;
@@ -82,6 +82,9 @@ containerd pick it up, and tells the result in annotations of its Node. Logs JSO
     }
   },
 });
+
+/** Of the two reads that prove that a Node has left its pool; not a flag, since it is part of the promise. */
+const leaveConfirmMs = 10_000;
 
 /** RFC 1123 names, as the API server demands of namespaces and Secrets. */
 function parseSecret(text: string): { readonly namespace: string; readonly name: string } {

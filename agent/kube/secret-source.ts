@@ -58,6 +58,7 @@ function snapshotOf(secret: AnswerObject): SourceSnapshot {
     // A null is an empty value. No entry vanishes: a source is admitted whole or not at all.
     entries.set(key, typeof value === 'string' ? Uint8Array.from(Buffer.from(value, 'base64')) : new Uint8Array());
   }
-  const onDelete = textMapAt(metadataOf(secret), 'annotations').get(onDeleteAnnotation) === 'remove' ? 'remove' : 'grace';
+  const onDelete =
+    textMapAt(metadataOf(secret), 'annotations').get(onDeleteAnnotation) === 'remove' ? 'remove' : 'grace';
   return { kind: 'present', entries, onDelete };
 }

@@ -8,11 +8,15 @@ import { describeStep, type Step } from './plan.ts';
 import { explainOperational, type OperationalCode, type ReasonArgs } from './reasons.ts';
 import { describeFinding, type HeldFailure, type Status, sentence, type Trusted } from './status.ts';
 
-/** When to look again: at the usual interval, at a known time, or after a back-off (at least so many milliseconds). */
+/**
+ * When to look again: at the usual interval, at a known time, after a back-off (of at least so many milliseconds), or never,
+ * since all that is ours is gone and shall be.
+ */
 export type Next =
   | { readonly kind: 'resync' }
   | { readonly kind: 'at'; readonly at: Date }
-  | { readonly kind: 'back-off'; readonly retryAfterMs?: number | undefined };
+  | { readonly kind: 'back-off'; readonly retryAfterMs?: number | undefined }
+  | { readonly kind: 'end' };
 
 /** How far a plan got. */
 export type Carried =
@@ -126,7 +130,7 @@ function judgeSource({ decision, source, trusted, runtime }: PassFacts): Judgeme
     case 'kept':
       return { ...judgeKept(trusted), next: resync };
     case 'withdrawn':
-      return { state: 'Disabled', reason: '', message: 'nothing of ours is on this host', next: resync };
+      return { state: 'Disabled', reason: '', message: 'nothing of ours is on this host', next: { kind: 'end' } };
     default:
       return verdict satisfies never;
   }

@@ -1,0 +1,153 @@
+// The whole stage for a test of the daemon: an embedded API server with one Node, a sandbox node, and the agent, in this
+// process or as one of its own.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { type AgentConfig, runAgent } from '../../agent/agent.ts';
+import type { Log } from '../../agent/log.ts';
+import { type AgentProcess, type LogLine, startAgent } from './agent-process.ts';
+import { type ApiServer, type ApiServerOptions, startApiServer } from './api-server.ts';
+import type { TestCertificate } from './certificates.ts';
+import { createSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts';
+
+const nodeName = 'node-1';
+const prefix = 'node-trust-agent/';
+export const secret = { kind: 'Secret', namespace: 'kube-system', name: 'custom-ca-trust-secret' } as const;
+
+/** The Node's annotations of ours, without their prefix. */
+export type Annotations = Readonly<Record<string, string>>;
+
+export interface RunningAgent {
+  readonly log: readonly LogLine[];
+  /** Tells it to end as SIGTERM does, and waits until it has. */
+  stop(): Promise<void>;
+  readonly ended: Promise<void>;
+}
+
+export interface Stage {
+  readonly api: ApiServer;
+  readonly sandbox: Sandbox;
+  /** The agent in this process. */
+  run(config?: Partial<AgentConfig>): RunningAgent;
+  /** The agent as a process of its own. */
+  spawn(...flags: readonly string[]): AgentProcess;
+  apply(entries: Readonly<Record<string, string>>, more?: Readonly<Record<string, unknown>>): void;
+  labelNode(labels: Readonly<Record<string, string>>, annotations?: Annotations): void;
+  read(): Annotations;
+  /** The annotations, once a write of the agent has made them so. */
+  says(predicate: (annotations: Annotations) => boolean): Promise<Annotations>;
+  /** Waits for so many more reads of the Secret: passes that were made. */
+  passes(count: number): Promise<void>;
+  restarts(): Promise<number>;
+  /** These and none of the others, in the bundle, in the index and in what the runtime loaded. */
+  assertTrusts(wanted: readonly TestCertificate[], others: readonly TestCertificate[]): Promise<void>;
+  /** One digest over all files and links of the store and its anchors. */
+  digestStore(): Promise<string>;
+}
+
+export async function setStage(t: TestContext, options: SandboxOptions & ApiServerOptions = {}): Promise<Stage> {
+  const stack = new AsyncDisposableStack();
+  t.after(() => stack.disposeAsync());
+  const api = stack.adopt(await startApiServer(options), (server) => server.close());
+  const sandbox = stack.use(await createSandbox(options));
+  const kubeconfig = join(sandbox.root, 'kubeconfig');
+  await writeFile(kubeconfig, api.kubeconfig(options.tokens === undefined ? 'admin' : 'agent'));
+  api.put({ kind: 'Node', metadata: { name: nodeName } });
+
+  const read = (): Annotations => {
+    const annotations = Object.entries(api.get({ kind: 'Node', name: nodeName })?.metadata.annotations ?? {});
+    return Object.fromEntries(
+      annotations.flatMap(([name, value]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), value]] : [])),
+    );
+  };
+  return {
+    api,
+    sandbox,
+    run(config = {}) {
+      const ending = new AbortController();
+      const log: LogLine[] = [];
+      const ended = runAgent(
+        {
+          nodeName,
+          kubeconfig,
+          secret,
+          hostRoot: sandbox.root,
+          enabledBy: undefined,
+          pollIntervalMs: 300_000,
+          spreadMs: 0,
+          deletionGraceMs: 600_000,
+          admission: { maxCertificates: 10, allowNonCa: false },
+          listen: { host: '127.0.0.1', port: 0 },
+          leaveConfirmMs: 0,
+          ...config,
+        },
+        recordLog(log),
+        ending.signal,
+      );
+      ended.catch(() => {}); // whoever awaits it hears of it
+      const stop = (): Promise<void> => {
+        ending.abort();
+        return ended;
+      };
+      stack.defer(() => stop().catch(() => {}));
+      return { log, stop, ended };
+    },
+    spawn(...flags) {
+      const own = ['--node-name', nodeName, '--kubeconfig', kubeconfig, '--host-root', sandbox.root];
+      return stack.use(
+        startAgent([...own, '--listen', '127.0.0.1:0', '--log-level', 'debug', '--spread', '0', ...flags]),
+      );
+    },
+    apply(entries, more = {}) {
+      const { kind, ...place } = secret;
+      const { metadata, ...rest } = more;
+      api.put({ kind, metadata: { ...place, ...(metadata as object) }, type: 'Opaque', stringData: entries, ...rest });
+    },
+    labelNode(labels, annotations = {}) {
+      const known = api.get({ kind: 'Node', name: nodeName })?.metadata.annotations;
+      const added = Object.fromEntries(Object.entries(annotations).map(([name, value]) => [prefix + name, value]));
+      api.put({ kind: 'Node', metadata: { name: nodeName, labels, annotations: { ...known, ...added } } });
+    },
+    read,
+    async says(predicate) {
+      await api.seen(({ verb, resource }) => verb === 'patch' && resource === 'nodes' && predicate(read()));
+      return read();
+    },
+    async passes(count) {
+      const isRead = ({ verb, resource }: { readonly verb: string; readonly resource: string }): boolean =>
+        verb === 'get' && resource === 'secrets';
+      await api.seen(isRead, api.journal.filter(isRead).length + count);
+    },
+    restarts: async () => (await sandbox.runtime.calls()).filter((call) => call.startsWith('restart')).length - 1,
+    async assertTrusts(wanted, others) {
+      const bundle = await sandbox.read('/etc/ssl/certs/ca-certificates.crt');
+      const pool = await sandbox.runtime.trustPool();
+      for (const certificate of [...wanted, ...others]) {
+        const isWanted = wanted.includes(certificate);
+        assert.equal(bundle.includes(certificate.pem), isWanted, `${certificate.subject} in the bundle`);
+        assert.equal(pool.includes(certificate.pem), isWanted, `${certificate.subject} in what the runtime loaded`);
+      }
+    },
+    digestStore: () => digestTree(['/etc/ssl/certs', '/usr/local/share/ca-certificates'].map(sandbox.at)),
+  };
+}
+
+function recordLog(lines: LogLine[]): Log {
+  const level = (name: string) => (fields: object, msg: string) => void lines.push({ ...fields, level: name, msg });
+  return { debug: level('debug'), info: level('info'), warn: level('warn'), error: level('error') } as unknown as Log;
+}
+
+async function digestTree(folders: readonly string[]): Promise<string> {
+  const hash = createHash('sha256');
+  for (const folder of folders) {
+    for (const entry of (await readdir(folder, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      const path = join(folder, entry.name);
+      const content = entry.isSymbolicLink() ? await readlink(path) : await readFile(path);
+      hash.update(`${entry.name}\n`).update(content);
+    }
+  }
+  return hash.digest('hex');
+}

@@ -175,7 +175,7 @@ function syncedMessage({ desired, findings }: Decision, source: string, runtime:
   const are = desired.certificates.length === 1 ? 'is' : 'are';
   const taken =
     runtime.kind === 'unit'
-      ? `${runtime.unit} runs with them`
+      ? `${runtime.unit} runs with ${desired.certificates.length === 1 ? 'it' : 'them'}`
       : `no container runtime was restarted: ${runtime.reason}`;
   const trusts = `${certificates(desired.certificates.length)} of ${source} ${are} trusted by the host; ${taken}`;
   if (first === undefined) return trusts;

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { createCertificate } from '../support/certificates.ts';
+import { nodeTrust } from '../support/command-line.ts';
+import { createSandbox, type Sandbox } from '../support/sandbox.ts';
+
+const folder = await mkdtemp(join(tmpdir(), 'node-trust-apply-'));
+after(() => rm(folder, { recursive: true }));
+const corp = createCertificate({ subject: 'Corp Root' });
+const cas = join(folder, 'cas.pem');
+await writeFile(cas, corp.pem);
+
+const bundleOf = (sandbox: Sandbox): Promise<string> => sandbox.read('/etc/ssl/certs/ca-certificates.crt');
+
+test('apply installs, restarts the runtime once, and finds nothing to do the second time; remove leaves no trace', async () => {
+  await using sandbox = await createSandbox();
+  const before = await bundleOf(sandbox);
+  const applied = await nodeTrust(['apply', '--file', cas, '--host-root', sandbox.root]);
+  assert.equal(applied.code, 0, applied.err);
+  assert.match(applied.out, /^done: write node-trust-[0-9a-f]{16} \(CN=Corp Root\)$/m);
+  assert.match(
+    applied.out,
+    /^Synced: 1 certificate of file .* is trusted by the host; containerd\.service runs with it/m,
+  );
+  assert((await sandbox.runtime.trustPool()).includes(corp.pem));
+
+  const again = await nodeTrust(['apply', '--file', cas, '--host-root', sandbox.root]);
+  assert.match(again.out, /^Synced: .*\n$/);
+
+  const removed = await nodeTrust(['remove', '--host-root', sandbox.root]);
+  assert.equal(removed.code, 0, removed.err);
+  assert.equal(await bundleOf(sandbox), before);
+  assert(!(await sandbox.runtime.trustPool()).includes(corp.pem));
+  assert.deepEqual(await sandbox.list('/usr/local/share/ca-certificates'), []);
+  assert.deepEqual(await sandbox.list('/var/lib/node-trust-agent'), []);
+  assert.deepEqual(
+    (await sandbox.list('/etc/ssl/certs')).filter((name) => name.startsWith('node-trust')),
+    [],
+  );
+});
+
+test('--dry-run prints the sentences of the plan and touches nothing', async () => {
+  await using sandbox = await createSandbox();
+  const { code, out } = await nodeTrust(['apply', '--dry-run', '--file', cas, '--host-root', sandbox.root]);
+  assert.equal(code, 0);
+  const sentences = out.trimEnd().split('\n');
+  assert.equal(sentences.length, 7);
+  assert.match(sentences[2] ?? '', /^would write node-trust-[0-9a-f]{16} \(CN=Corp Root\)$/);
+  assert.match(sentences[5] ?? '', /^would restart containerd\.service/);
+  assert.deepEqual(await sandbox.list('/usr/local/share/ca-certificates'), []);
+  assert.deepEqual(await sandbox.list('/'), ['etc', 'run', 'usr']);
+});
+
+test('--json prints one object with the steps, for apply and for a dry run', async () => {
+  await using sandbox = await createSandbox();
+  const dry = await nodeTrust(['apply', '--json', '--dry-run', '--file', cas, '--host-root', sandbox.root]);
+  const plan = JSON.parse(dry.out) as { readonly steps: readonly string[]; readonly accepted: boolean };
+  const wet = await nodeTrust(['apply', '--json', '--file', cas, '--host-root', sandbox.root]);
+  const done = JSON.parse(wet.out) as {
+    readonly steps: readonly string[];
+    readonly state: string;
+    readonly version: number;
+  };
+  assert.deepEqual(done.steps, plan.steps);
+  assert.deepEqual([plan.accepted, done.state, done.version], [true, 'Synced', 1]);
+});
+
+test('on a machine without a service manager apply works on the store alone and says so', async () => {
+  await using sandbox = await createSandbox({ runtime: false });
+  const { code, out } = await nodeTrust(['apply', '--file', cas, '--host-root', sandbox.root]);
+  assert.equal(code, 0);
+  assert.match(out, /no container runtime was restarted: no service manager on this host/);
+  assert((await bundleOf(sandbox)).includes(corp.pem));
+  assert.equal((await nodeTrust(['remove', '--host-root', sandbox.root])).code, 0);
+  assert(!(await bundleOf(sandbox)).includes(corp.pem));
+});
+
+test('a rejected file changes nothing, prints the remedy and ends with 1', async () => {
+  await using sandbox = await createSandbox();
+  assert.equal((await nodeTrust(['apply', '--file', cas, '--host-root', sandbox.root])).code, 0);
+  const before = await bundleOf(sandbox);
+  const bad = join(folder, 'bad.pem');
+  await writeFile(bad, corp.pem.replaceAll('\n', '\r\n'));
+  const { code, out } = await nodeTrust(['apply', '--file', bad, '--host-root', sandbox.root]);
+  assert.equal(code, 1);
+  assert.match(out, /^Rejected \(CrlfLineEndings\): .*dos2unix/m);
+  assert.equal(await bundleOf(sandbox), before);
+});
+
+test('an empty file is a mistake, not a wish to remove', async () => {
+  await using sandbox = await createSandbox();
+  await nodeTrust(['apply', '--file', cas, '--host-root', sandbox.root]);
+  const before = await bundleOf(sandbox);
+  const { code, err } = await nodeTrust(['apply', '--file', '-', '--host-root', sandbox.root], '');
+  assert.equal(code, 1);
+  assert.match(err, /SourceEmpty/);
+  assert.equal(await bundleOf(sandbox), before);
+});
+
+test('a host that is no host, a missing file and a missing flag end with 3, 3 and 2', async () => {
+  const none = await nodeTrust(['apply', '--file', cas, '--host-root', folder]);
+  assert.equal(none.code, 3);
+  assert.match(none.out + none.err, /UnsupportedDistribution/);
+  assert.equal((await nodeTrust(['apply', '--file', join(folder, 'missing'), '--host-root', folder])).code, 3);
+  assert.equal((await nodeTrust(['apply'])).code, 2);
+});
+
+test('remove on a host that was never touched is done', async () => {
+  await using sandbox = await createSandbox();
+  const { code, out } = await nodeTrust(['remove', '--host-root', sandbox.root]);
+  assert.equal(code, 0);
+  assert.match(out, /nothing of ours is on this host/);
+});

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { createCertificate } from '../support/certificates.ts';
+import { type CommandResult, nodeTrust } from '../support/command-line.ts';
+
+const folder = await mkdtemp(join(tmpdir(), 'node-trust-validate-'));
+after(() => rm(folder, { recursive: true }));
+
+const corp = createCertificate({ subject: 'Corp Root' });
+const other = createCertificate({ subject: 'Other Root' });
+
+interface Answer {
+  readonly version: number;
+  readonly accepted: boolean;
+  readonly certificates: readonly Readonly<Record<string, string>>[];
+  readonly findings: readonly { readonly code: string; readonly entry: string; readonly line?: number }[];
+}
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+async function validate(paths: readonly string[], input = ''): Promise<CommandResult & { readonly answer: Answer }> {
+  const result = await nodeTrust(['validate', '--json', ...paths], input);
+  return { ...result, answer: JSON.parse(result.out) as Answer };
+}
+
+function codes({ findings }: Answer): readonly string[] {
+  return findings.map(({ code, entry }) => `${entry}: ${code}`);
+}
+
+test('a PEM file is one source with one entry named after it', async () => {
+  const { code, answer } = await validate([await file('corp.pem', corp.pem + other.pem)]);
+  assert.equal(code, 0);
+  assert.equal(answer.version, 1);
+  assert.equal(answer.accepted, true);
+  assert.deepEqual(
+    answer.certificates.map(({ entry, subject }) => [entry, subject]),
+    [
+      ['corp.pem', 'CN=Corp Root'],
+      ['corp.pem', 'CN=Other Root'],
+    ],
+  );
+  assert.deepEqual(Object.keys(answer.certificates[0] ?? {}), [
+    'entry',
+    'subject',
+    'fingerprint',
+    'notBefore',
+    'notAfter',
+  ]);
+  assert.match(answer.certificates[0]?.['fingerprint'] ?? '', /^[0-9a-f]{64}$/);
+});
+
+test('a finding has the fields of the contract, in their order', async () => {
+  const { answer } = await validate([await file('crlf.pem', corp.pem.replaceAll('\n', '\r\n'))]);
+  assert.deepEqual(Object.keys(answer.findings[0] ?? {}), ['code', 'severity', 'entry', 'line', 'message', 'remedy']);
+});
+
+test('a folder is one source, an entry a file', async () => {
+  const path = join(folder, 'cas');
+  await mkdir(join(path, 'sub'), { recursive: true });
+  await file('cas/a.pem', corp.pem);
+  await file('cas/b.pem', corp.pem.replaceAll('\n', '\r\n'));
+  const { code, answer } = await validate([path]);
+  assert.equal(code, 1);
+  assert.deepEqual(codes(answer), ['b.pem: CrlfLineEndings', 'b.pem: Duplicate']);
+});
+
+test('an empty folder and an empty file are SourceEmpty', async () => {
+  const path = join(folder, 'empty');
+  await mkdir(path, { recursive: true });
+  for (const source of [path, await file('empty.pem', '')]) {
+    const { code, answer } = await validate([source]);
+    assert.equal(code, 1);
+    assert.deepEqual(codes(answer), [': SourceEmpty']);
+  }
+});
+
+const data = { 'a.pem': Buffer.from(corp.pem).toString('base64') };
+const manifest = {
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name: 's', namespace: 'n' },
+  data,
+  stringData: { b: other.pem },
+};
+
+test('a Secret manifest is read as JSON and as YAML, data and stringData', async () => {
+  const indented = other.pem.trimEnd().replaceAll('\n', '\n    ');
+  const yaml = `# a comment\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\n  a.pem: ${data['a.pem']}\nstringData:\n  b: |\n    ${indented}\n`;
+  for (const text of [JSON.stringify(manifest), yaml]) {
+    const { code, answer } = await validate([await file('secret', text)]);
+    assert.equal(code, 0);
+    assert.deepEqual(
+      answer.certificates.map(({ entry }) => entry),
+      ['a.pem', 'b'],
+    );
+  }
+});
+
+test('a Secret of another type is refused without a look at its data', async () => {
+  const { code, answer } = await validate([
+    await file('tls', JSON.stringify({ ...manifest, type: 'kubernetes.io/tls' })),
+  ]);
+  assert.equal(code, 1);
+  assert.deepEqual(codes(answer), [': SourceWrongType']);
+});
+
+test('a manifest whose data is not base64 is rejected with the entry named, besides all that is right', async () => {
+  const { code, answer } = await validate([
+    await file('bad', JSON.stringify({ ...manifest, data: { z: 'not base64!' } })),
+  ]);
+  assert.equal(code, 1);
+  assert.deepEqual(codes(answer), ['z: InvalidBase64']);
+  assert.equal(answer.certificates.length, 1);
+});
+
+test('- is standard input, PEM or manifest', async () => {
+  assert.equal((await validate(['-'], corp.pem)).answer.certificates.length, 1);
+  assert.equal((await validate(['-'], JSON.stringify(manifest))).answer.certificates.length, 2);
+});
+
+test('a value encoded twice, as by base64 before kubectl, is found', async () => {
+  const twice = { ...manifest, stringData: {}, data: { a: Buffer.from(data['a.pem']).toString('base64') } };
+  assert.deepEqual(codes((await validate([await file('twice', JSON.stringify(twice))])).answer), ['a: DoubleBase64']);
+});
+
+test('several paths are several sources, each with its own limit', async () => {
+  const many = (name: string): string =>
+    Array.from({ length: 6 }, (_, index) => createCertificate({ subject: `${name} ${index}` }).pem).join('');
+  const paths = [await file('six', many('A')), await file('six-more', many('B'))];
+  assert.equal((await validate(paths)).answer.accepted, true);
+  assert.equal((await nodeTrust(['validate', '--max-certificates', '5', ...paths])).code, 1);
+});
+
+test('a certificate that is no CA is an error, and a warning with --allow-non-ca', async () => {
+  const path = await file('leaf', createCertificate({ ca: false }).pem);
+  assert.equal((await nodeTrust(['validate', path])).code, 1);
+  const { code, out } = await nodeTrust(['validate', '--allow-non-ca', path]);
+  assert.equal(code, 0);
+  assert.match(out, /warning NotCa/);
+});
+
+test('people read a verdict, each certificate, each finding with its place and its remedy', async () => {
+  const { out } = await nodeTrust([
+    'validate',
+    await file('mixed.pem', `${corp.pem}-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n`),
+  ]);
+  assert.match(out, /mixed\.pem: REJECTED/);
+  assert.match(out, /until 2036-06-01 {2}CN=Corp Root {2}\(mixed\.pem\)/);
+  assert.match(out, /error UnexpectedPemBlock: entry "mixed\.pem", line \d+: .*\n {4}→ /);
+});
+
+test('what cannot be read ends with 3 and names the path', async () => {
+  const { code, err } = await nodeTrust(['validate', join(folder, 'missing')]);
+  assert.equal(code, 3);
+  assert.match(err, /missing could not be read: ENOENT/);
+});
+
+test('broken YAML, two Secrets and values that are no text are told apart from PEM', async () => {
+  for (const [text, expected] of [
+    ['kind: Secret\ndata: [', /neither PEM nor YAML/],
+    [`${JSON.stringify(manifest)}\n---\n${JSON.stringify(manifest)}`, /holds 2 Secrets/],
+    ['kind: ConfigMap\n', /holds 0 Secrets/],
+    ['kind: Secret\nstringData: {a: 1}\n', /must be text/],
+  ] as const) {
+    const { code, err } = await nodeTrust(['validate', await file('manifest', text)]);
+    assert.equal(code, 3);
+    assert.match(err, expected);
+  }
+});
+
+test('usage errors end with 2', async () => {
+  for (const args of [[], ['--jsno', 'a'], ['--json', '--json', 'a'], ['--max-certificates', '0', 'a']]) {
+    const { code, err } = await nodeTrust(['validate', ...args]);
+    assert.equal(code, 2);
+    assert.match(err, /^node-trust validate: .*\nTry: node-trust validate --help\n$/s);
+  }
+});

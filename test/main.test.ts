@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { nodeTrust } from './support/command-line.ts';
+
+const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
+  readonly version: string;
+};
+
+test('--version prints the version of the package', async () => {
+  assert.deepEqual(await nodeTrust(['--version']), { code: 0, out: `${manifest.version}\n`, err: '' });
+});
+
+test('--help names every command, and every command has --help with its flags', async () => {
+  const { code, out } = await nodeTrust(['--help']);
+  assert.equal(code, 0);
+  const commands = [...out.matchAll(/^ {2}([a-z]+) {2,}\S/gm)].map(([, name = '']) => name);
+  assert.deepEqual(commands, ['run', 'apply', 'remove', 'validate']);
+  for (const command of commands) {
+    const help = await nodeTrust([command, '--help']);
+    assert.equal(help.code, 0);
+    assert.match(help.out, new RegExp(`^Usage: node-trust ${command} .*Flags:\n.*--help.*Exit codes: 0 `, 's'));
+  }
+});
+
+test('no command and an unknown one are usage errors', async () => {
+  assert.equal((await nodeTrust([])).code, 2);
+  const { code, err } = await nodeTrust(['constructor']);
+  assert.equal(code, 2);
+  assert.match(err, /unknown command "constructor"/);
+});
+
+test('run tells all that is wrong with its configuration at once', async () => {
+  const flags = [
+    '--poll-interval',
+    'often',
+    '--secret',
+    'nameless',
+    '--listen',
+    'here',
+    '--enabled-by',
+    'label',
+    '--log-level',
+    'loud',
+  ];
+  const { code, err } = await nodeTrust(['run', ...flags]);
+  assert.equal(code, 2);
+  for (const name of ['poll-interval', 'secret', 'listen', 'enabled-by', 'log-level'])
+    assert.match(err, new RegExp(`--${name}: expected`));
+});
+
+test('run without a node name or with a kubeconfig that cannot be read says which', async () => {
+  assert.match((await nodeTrust(['run'])).err, /--node-name/);
+  const { code, err } = await nodeTrust([
+    'run',
+    '--node-name',
+    'n',
+    '--kubeconfig',
+    '/nowhere',
+    '--listen',
+    '127.0.0.1:0',
+  ]);
+  assert.equal(code, 3);
+  assert.match(err, /kubeconfig \/nowhere cannot be read/);
+});

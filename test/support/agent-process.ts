@@ -17,7 +17,7 @@ export interface AgentProcess extends AsyncDisposable {
   readonly pid: number;
   readonly log: readonly LogLine[];
   /** The first line that is so, also if it was written before. Rejects when the process ends without it. */
-  said(predicate: (line: LogLine) => boolean): Promise<LogLine>;
+  said(predicate: (line: LogLine, index: number) => boolean): Promise<LogLine>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
   /** How it ended. */
   readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null; readonly stderr: string }>;

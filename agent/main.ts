@@ -11,6 +11,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./cli/run.ts')).run,
   apply: async () => (await import('./cli/apply.ts')).apply,
   remove: async () => (await import('./cli/apply.ts')).remove,
+  secret: async () => (await import('./cli/secret.ts')).secret,
+  status: async () => (await import('./cli/status.ts')).status,
   validate: async () => (await import('./cli/validate.ts')).validate,
 };
 
@@ -23,6 +25,8 @@ Commands:
   apply     Makes this machine trust a file's certificates, once, without a cluster
   remove    Takes away all that apply or run put onto this machine
   validate  Judges certificates as run and apply do, and touches nothing
+  secret    Makes the Secret that run follows out of files
+  status    Prints what the agents tell on their Nodes
 
 node-trust COMMAND --help tells more. node-trust --version prints ${manifest.version}.
 `;

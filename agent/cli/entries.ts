@@ -1,14 +1,19 @@
 // Reads what a person names on the command line as a source: a PEM file, a folder, a Secret manifest, standard input.
-// A manifest is told from PEM by what it is, not by its file name.
+// A manifest is told from PEM by what it is, not by its file name. Writes such a manifest, too.
 
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
 import { errorText } from '../errors.ts';
 import type { Finding } from '../trust/admission.ts';
 import { explain } from '../trust/admission-reasons.ts';
-import type { SourceSnapshot } from '../trust/source.ts';
+import type { Entries, SourceSnapshot } from '../trust/source.ts';
 import type { Terminal } from './command.ts';
+
+export interface SecretName {
+  readonly name: string;
+  readonly namespace: string;
+}
 
 export interface NamedSource {
   /** `file cas.pem`, `folder cas`, `secret kube-system/custom-ca-trust-secret in secret.yaml`. */
@@ -31,6 +36,28 @@ export async function readSource(path: string, terminal: Terminal): Promise<Name
     if (error instanceof UnreadableError) throw error;
     throw new UnreadableError(`${path} could not be read: ${errorText(error)}`, { cause: error });
   }
+}
+
+/** A Secret as `kubectl apply -f` takes it, in YAML, which is JSON with `asJson`. */
+export function formatManifest(entries: Entries, place: SecretName, asJson: boolean): string {
+  const data = [...entries].map(([entry, bytes]) => [keyOf(entry), Buffer.from(bytes).toString('base64')]);
+  const manifest = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: place,
+    type: 'Opaque',
+    data: Object.fromEntries(data),
+  };
+  return asJson ? `${JSON.stringify(manifest, null, 2)}\n` : stringify(manifest, { lineWidth: 0 });
+}
+
+/** What the API server takes for a key; standard input has no name of its own. */
+function keyOf(entry: string): string {
+  if (entry === '-') return 'ca.pem';
+  if (/^[-._a-zA-Z0-9]{1,253}$/.test(entry)) return entry;
+  throw new UnreadableError(
+    `${JSON.stringify(entry)} cannot be a key of a Secret; rename it to letters, digits, - _ and .`,
+  );
 }
 
 /** An entry a file. A mounted Secret keeps its own book-keeping in names that begin with two dots. */

@@ -5,6 +5,7 @@ import { errorText } from '../errors.ts';
 import { createLog, type LogLevel, logLevels } from '../log.ts';
 import { defineCommand } from './command.ts';
 import { countFlag, durationFlag, flag, switchFlag, textFlag } from './flags.ts';
+import { secretFlag } from './secret.ts';
 
 export const runFlags = {
   nodeName: textFlag('node-name', 'Name of the own Node; required', {
@@ -16,16 +17,7 @@ export const runFlags = {
     placeholder: 'FILE',
     fallback: undefined,
   }),
-  secret: flag(
-    'secret',
-    'The Secret that holds the certificates',
-    {
-      placeholder: 'NAMESPACE/NAME',
-      fallback: { namespace: 'kube-system', name: 'custom-ca-trust-secret' },
-      shown: 'kube-system/custom-ca-trust-secret',
-    },
-    parseSecret,
-  ),
+  secret: secretFlag('secret', 'The Secret that holds the certificates'),
   hostRoot: textFlag('host-root', "Where the host's root is mounted", {
     placeholder: 'DIR',
     fallback: '/',
@@ -85,14 +77,6 @@ containerd pick it up, and tells the result in annotations of its Node. Logs JSO
 
 /** Of the two reads that prove that a Node has left its pool; not a flag, since it is part of the promise. */
 const leaveConfirmMs = 10_000;
-
-/** RFC 1123 names, as the API server demands of namespaces and Secrets. */
-function parseSecret(text: string): { readonly namespace: string; readonly name: string } {
-  const match = /^([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]*[a-z0-9])?)$/.exec(text);
-  if (match?.[1] === undefined || match[2] === undefined)
-    throw new Error(`expected NAMESPACE/NAME, got ${JSON.stringify(text)}`);
-  return { namespace: match[1], name: match[2] };
-}
 
 function parseLabel(text: string): { readonly key: string; readonly value: string } | undefined {
   if (text === '') return undefined;

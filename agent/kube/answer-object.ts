@@ -26,6 +26,12 @@ export function recordAt(object: AnswerObject, field: string): AnswerObject {
   return isRecord(value) ? value : {};
 }
 
+/** The objects in this field, an array. */
+export function listAt(object: AnswerObject, field: string): readonly AnswerObject[] {
+  const value = object[field];
+  return Array.isArray(value) ? value.filter(isRecord) : [];
+}
+
 export function textAt(object: AnswerObject, field: string): string | undefined {
   const value = object[field];
   return typeof value === 'string' ? value : undefined;

@@ -5,7 +5,7 @@
 
 import { HttpMethod, IsomorphicFetchHttpLibrary, RequestContext, type ResponseContext } from '@kubernetes/client-node';
 import { errorText } from '../errors.ts';
-import { type AnswerObject, isRecord, metadataOf, parseJson } from './answer-object.ts';
+import { type AnswerObject, isRecord, listAt, metadataOf, parseJson } from './answer-object.ts';
 import { failureOfSilence, failureOfThrown } from './connection-failure.ts';
 import { type Asked, failureOfAnswer, failureOfErrorEvent, foreignAnswer, KubeError } from './kube-error.ts';
 import { loadClusterAccess } from './kubeconfig.ts';
@@ -32,6 +32,8 @@ export interface KubeClient {
   readonly server: string;
   /** One request and its answer, an object of the asked kind and name. A patch is a JSON merge patch (RFC 7386). */
   call(request: KubeRequest, signal: AbortSignal): Promise<AnswerObject>;
+  /** The items of a list; `kind` is that of the list. */
+  list(request: Omit<KubeRequest, 'verb' | 'name' | 'query'>, signal: AbortSignal): Promise<readonly AnswerObject[]>;
   /** Resolves when the server ends it; throws KubeError when it breaks, falls silent or says ERROR. */
   watch(request: KubeRequest, watching: Watching, signal: AbortSignal): Promise<void>;
 }
@@ -93,6 +95,15 @@ export function createKubeClient({ kubeconfigPath, requestTimeoutMs = 10_000 }: 
         throw new KubeError(foreignAnswer(server, request, response.httpStatusCode));
       }),
 
+    list(request, signal) {
+      const asked = { ...request, verb: 'list', name: '' } as const;
+      return exchange(asked, signal, async (response) => {
+        const object = parseJson(await response.body.text());
+        if (isRecord(object) && object['kind'] === request.kind) return listAt(object, 'items');
+        throw new KubeError(foreignAnswer(server, asked, response.httpStatusCode));
+      });
+    },
+
     watch: (request, { maxSilenceMs, onOpen, onEvent }, signal) =>
       exchange(request, signal, async (response, watchdog) => {
         const foreign = new KubeError(foreignAnswer(server, request, response.httpStatusCode));
@@ -114,6 +125,7 @@ type ReadAnswer<T> = (response: ResponseContext, watchdog: Watchdog) => Promise<
 
 const methods = {
   get: [HttpMethod.GET, undefined],
+  list: [HttpMethod.GET, undefined],
   watch: [HttpMethod.GET, undefined],
   create: [HttpMethod.POST, 'application/json'],
   patch: [HttpMethod.PATCH, 'application/merge-patch+json'],

@@ -39,7 +39,7 @@ export class KubeError extends Error {
 
 /** What was asked, in the words of RBAC and of people. */
 export interface Asked {
-  readonly verb: 'get' | 'watch' | 'create' | 'patch';
+  readonly verb: 'get' | 'list' | 'watch' | 'create' | 'patch';
   /** `secret kube-system/custom-ca-trust-secret` */
   readonly object: string;
   /** metadata.name, which a real NotFound repeats. */

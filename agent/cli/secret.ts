@@ -1,0 +1,59 @@
+// `node-trust secret`: makes the Secret that the agent follows out of files, and not if the agent would reject it.
+
+import { admit } from '../trust/admission.ts';
+import { explainOperational } from '../trust/reasons.ts';
+import { describeFinding, sentence } from '../trust/status.ts';
+import { defineCommand } from './command.ts';
+import { formatManifest, readSource, type SecretName, UnreadableError } from './entries.ts';
+import { type Flag, flag, switchFlag } from './flags.ts';
+import { admissionFlags } from './validate.ts';
+
+export function secretFlag(name: string, help: string): Flag<SecretName> {
+  const fallback = { namespace: 'kube-system', name: 'custom-ca-trust-secret' };
+  const shown = `${fallback.namespace}/${fallback.name}`;
+  return flag(name, help, { placeholder: 'NAMESPACE/NAME', fallback, shown }, parseSecret);
+}
+
+/** RFC 1123 names, as the API server demands of namespaces and Secrets. */
+function parseSecret(text: string): SecretName {
+  const match = /^([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]*[a-z0-9])?)$/.exec(text);
+  if (match?.[1] === undefined || match[2] === undefined)
+    throw new Error(`expected NAMESPACE/NAME, got ${JSON.stringify(text)}`);
+  return { namespace: match[1], name: match[2] };
+}
+
+export const secret = defineCommand({
+  name: 'secret',
+  synopsis: '[FLAGS] PATH',
+  about: `Prints a Secret manifest that holds the certificates of PATH, if the agent would accept it:
+  node-trust secret cas.pem | kubectl apply -f -
+PATH is what validate takes.`,
+  flags: {
+    name: secretFlag('name', 'Of the Secret'),
+    ...admissionFlags,
+    json: switchFlag('json', 'Print JSON instead of YAML'),
+  },
+  positionals: { min: 1, max: 1 },
+  async run({ values, positionals: [path = ''] }, terminal) {
+    try {
+      const { name, snapshot, findings: ofForm } = await readSource(path, terminal);
+      if (snapshot.kind === 'wrong-type') {
+        const { message, remedy } = explainOperational('SourceWrongType', { source: name, type: snapshot.type });
+        terminal.err(`node-trust secret: SourceWrongType: ${sentence(message, remedy)}\n`);
+        return 1;
+      }
+      const nonCa = values.allowNonCa ? 'warning' : 'error';
+      const { accepted, findings } = admit(snapshot.entries, { ...values, nonCa, now: new Date() });
+      for (const finding of [...ofForm, ...findings]) {
+        terminal.err(`${finding.severity} ${finding.code}: ${sentence(describeFinding(finding), finding.remedy)}\n`);
+      }
+      if (!accepted || ofForm.length > 0) return 1;
+      terminal.out(formatManifest(snapshot.entries, values.name, values.json));
+      return 0;
+    } catch (error) {
+      if (!(error instanceof UnreadableError)) throw error;
+      terminal.err(`node-trust secret: ${error.message}\n`);
+      return 3;
+    }
+  },
+});

@@ -110,12 +110,13 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
   const onAbort = (): void => {
     grace.timer = setTimeout(kill, graceMs);
   };
+  // The children of a program that failed end with it; one that keeps its output open would keep us waiting.
+  child.once('exit', (exitCode) => exitCode === 0 || kill());
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   try {
     const result = await child;
     if (result.exitCode === 0) return { exitCode: 0, stdout: result.stdout, stderr: result.stderr };
-    kill(); // its children, if any are left
     throw failure(result);
   } finally {
     clearTimeout(deadline);
@@ -124,15 +125,15 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
   }
 
   function failure(result: Ended): AgentError {
+    if (child.pid === undefined) {
+      return new AgentError('ToolMissing', { tool: program, evidence: result.code ?? 'no process came of it' });
+    }
     const said = lastLine(result.stderr) || lastLine(result.stdout) || 'it printed nothing';
     if (result.isMaxBuffer) {
       return new AgentError('ToolFailed', {
         tool: program,
         evidence: `it printed more than ${maxOutputBytes} bytes and was stopped`,
       });
-    }
-    if (child.pid === undefined) {
-      return new AgentError('ToolMissing', { tool: program, evidence: result.code ?? 'no process came of it' });
     }
     // nsenter(1) answers like a shell: 127 for a program that is not there, 126 for one that cannot be run.
     if (file === nsenter[0] && (result.exitCode === 127 || result.exitCode === 126)) {

@@ -17,6 +17,7 @@ import {
 import type { Commands } from './commands.ts';
 import { anchorsFolder, distributionFolder, listInputs, selectionFile } from './debian-inputs.ts';
 import { stateFolder } from './facts.ts';
+import { closeGaps, parseHashLink } from './hash-links.ts';
 import type { HostRoot } from './root.ts';
 import { type BundleReading, readBundleFile, type TrustStore } from './trust-store.ts';
 
@@ -81,12 +82,12 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
 
   /** HASH.N counts only where HASH.0 to HASH.N-1 lead to a certificate: there a look-up ends. */
   async function isReachable(link: string): Promise<boolean> {
-    const [, hash, number] = /^([0-9a-f]{8})\.(\d{1,3})$/.exec(link) ?? [];
-    for (let earlier = 0; earlier < Number(number); earlier += 1) {
-      const { fingerprints } = await readBundleFile(root, posix.join(storeFolder, `${hash}.${earlier}`));
+    const parsed = parseHashLink(link);
+    for (let earlier = 0; earlier < (parsed?.number ?? 0); earlier += 1) {
+      const { fingerprints } = await readBundleFile(root, posix.join(storeFolder, `${parsed?.hash}.${earlier}`));
       if (fingerprints.size === 0) return false;
     }
-    return hash !== undefined;
+    return parsed !== undefined;
   }
 
   /**
@@ -100,12 +101,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   ): Promise<void> {
     const leaving = new Set(without.map(anchorPath));
     const inputs = (await listInputs(root)).filter((path) => !leaving.has(path) && !isOurs(path));
-    for (const path of inputs) {
-      const { broken } = await readBundleFile(root, path);
-      if (broken !== undefined) {
-        throw new AgentError('StoreBrokenBefore', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
-      }
-    }
+    await refuseBroken(inputs);
     await root.removeFolder(stageFolder);
     try {
       await root.makeFolder(`${stageFolder}/store`);
@@ -134,11 +130,22 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
   }
 
+  /** One block that does not load makes the whole bundle unloadable, so the tool is not even started. */
+  async function refuseBroken(inputs: readonly string[]): Promise<void> {
+    for (const path of inputs) {
+      const { broken } = await readBundleFile(root, path);
+      if (broken !== undefined) {
+        throw new AgentError('StoreBrokenBefore', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
+      }
+    }
+  }
+
   async function rebuild(
     certificates: readonly Certificate[],
     withdrawn: readonly AnchorName[],
     signal: AbortSignal,
   ): Promise<readonly string[]> {
+    await refuseBroken((await listInputs(root)).filter((path) => !isOurs(path)));
     const before = await readBundleFile(root, bundlePath);
     await (commands.way === 'sandbox' ? runTool(redirected, signal) : runTool({}, signal));
     const after = await readBundleFile(root, bundlePath);
@@ -185,13 +192,39 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
   }
 
+  /** The links for look-ups go first, without a gap before those that stay; then the links they led to. */
   async function unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void> {
-    for (const name of names) await root.remove(posix.join(storeFolder, `${name}.pem`));
-    await reindex(signal);
+    const leaving = new Set(names.map((name) => `${name}.pem`));
+    await closeIndex(leaving);
+    for (const link of leaving) await root.remove(posix.join(storeFolder, link));
+    await rehash(signal);
+  }
+
+  async function reindex(signal: AbortSignal): Promise<void> {
+    await closeIndex(new Set());
+    await rehash(signal);
+  }
+
+  /** Takes out of the index what leads to these, and what leads nowhere. */
+  async function closeIndex(leaving: ReadonlySet<string>): Promise<void> {
+    const links = await root.readLinks(storeFolder);
+    const gone = new Set<string>();
+    for (const [name, target] of links) {
+      const isLink = parseHashLink(name) !== undefined;
+      if (isLink && (leaving.has(target) || (await leadsNowhere(target)))) gone.add(name);
+    }
+    for (const move of closeGaps(links.keys(), (name) => gone.has(name))) {
+      if (move.kind === 'remove') await root.remove(posix.join(storeFolder, move.name));
+      else await root.rename(posix.join(storeFolder, move.from), posix.join(storeFolder, move.to));
+    }
+  }
+
+  async function leadsNowhere(target: string): Promise<boolean> {
+    return (await root.readFile(posix.resolve(storeFolder, target))) === 'absent';
   }
 
   /** It exits 1 for a dangling link of anybody's and has then still done all the rest: the read-back is the judge. */
-  async function reindex(signal: AbortSignal): Promise<void> {
+  async function rehash(signal: AbortSignal): Promise<void> {
     try {
       await commands.run('openssl', ['rehash', commands.pathOf(storeFolder)], { timeoutMs: toolTimeoutMs }, signal);
     } catch (error) {

@@ -5,7 +5,7 @@
 // every file beside it, as Go does) and then kept.
 
 import { execFile } from 'node:child_process';
-import { appendFile, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,13 +14,19 @@ const execute = promisify(execFile);
 const mozilla = '/usr/share/ca-certificates/mozilla';
 const unit = 'containerd.service';
 
-export interface Sandbox extends AsyncDisposable {
+/** A host root with nothing in it. */
+export interface EmptyRoot extends AsyncDisposable {
   readonly root: string;
   /** A path of the sandbox's host on this machine. */
   at(hostPath: string): string;
   read(hostPath: string): Promise<string>;
-  write(hostPath: string, content: string | Uint8Array): Promise<void>;
+  write(hostPath: string, content: string | Uint8Array, mode?: number): Promise<void>;
+  link(hostPath: string, target: string): Promise<void>;
   list(hostPath: string): Promise<readonly string[]>;
+  remove(hostPath: string): Promise<void>;
+}
+
+export interface Sandbox extends EmptyRoot {
   readonly runtime: SandboxRuntime;
 }
 
@@ -42,13 +48,30 @@ export interface SandboxOptions {
   readonly runtime?: boolean;
 }
 
-export async function createSandbox({ roots = 3, runtime = true }: SandboxOptions = {}): Promise<Sandbox> {
+export async function createEmptyRoot(): Promise<EmptyRoot> {
   const root = await mkdtemp(join(tmpdir(), 'node-trust-sandbox-'));
   const at = (hostPath: string): string => join(root, hostPath);
-  const write = async (hostPath: string, content: string | Uint8Array, mode = 0o644): Promise<void> => {
-    await mkdir(dirname(at(hostPath)), { recursive: true });
-    await writeFile(at(hostPath), content, { mode });
+  return {
+    root,
+    at,
+    async write(hostPath, content, mode = 0o644) {
+      await mkdir(dirname(at(hostPath)), { recursive: true });
+      await writeFile(at(hostPath), content, { mode });
+    },
+    async link(hostPath, target) {
+      await mkdir(dirname(at(hostPath)), { recursive: true });
+      await symlink(target, at(hostPath));
+    },
+    read: (hostPath) => readFile(at(hostPath), 'utf8'),
+    list: async (hostPath) => (await readdir(at(hostPath))).sort(),
+    remove: (hostPath) => rm(at(hostPath), { recursive: true }),
+    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
   };
+}
+
+export async function createSandbox({ roots = 3, runtime = true }: SandboxOptions = {}): Promise<Sandbox> {
+  const empty = await createEmptyRoot();
+  const { root, at, write } = empty;
   const names = (await readdir(mozilla)).filter((name) => name.endsWith('.crt')).slice(0, roots);
   await mkdir(at('/usr/share/ca-certificates/mozilla'), { recursive: true });
   for (const name of names) await copyFile(join(mozilla, name), at(`/usr/share/ca-certificates/mozilla/${name}`));
@@ -66,11 +89,7 @@ export async function createSandbox({ roots = 3, runtime = true }: SandboxOption
     await execute(at('/usr/bin/systemctl'), ['restart', unit]);
   }
   return {
-    root,
-    at,
-    write: (hostPath, content) => write(hostPath, content),
-    read: (hostPath) => readFile(at(hostPath), 'utf8'),
-    list: async (hostPath) => (await readdir(at(hostPath))).sort(),
+    ...empty,
     runtime: {
       trustPool: () => readFile(at('/run/sandbox/trust-pool'), 'utf8'),
       invocationId: async () => (await readFile(at('/run/sandbox/invocation-id'), 'utf8')).trim(),
@@ -78,7 +97,6 @@ export async function createSandbox({ roots = 3, runtime = true }: SandboxOption
       calls: async () => (await readFile(at('/run/sandbox/calls'), 'utf8')).trimEnd().split('\n'),
       failNextRestart: (how) => appendFile(at('/run/sandbox/next-restart'), how),
     },
-    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
   };
 }
 

@@ -1,0 +1,45 @@
+// Carries out what a pass would on a sandbox: observe, plan, apply, without source and report.
+
+import assert from 'node:assert/strict';
+import { type Host, openHost } from '../../agent/host/host.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import { createBundle, type TrustBundle } from '../../agent/trust/bundle.ts';
+import { type Certificate, parseCertificate } from '../../agent/trust/certificate.ts';
+import { planTrust, type Step } from '../../agent/trust/plan.ts';
+import { fixedNow, type TestCertificate } from './certificates.ts';
+import type { EmptyRoot } from './sandbox.ts';
+
+const { signal } = new AbortController();
+
+export function openSandbox({ root }: EmptyRoot, runtime: 'required' | 'optional' = 'required'): Promise<Host> {
+  return openHost({ root: createHostRoot(root), runtime, now: () => fixedNow });
+}
+
+export function parse({ der }: TestCertificate): Certificate {
+  const parsed = parseCertificate(der);
+  assert(parsed.kind === 'certificate');
+  return parsed.certificate;
+}
+
+export function bundleOf(certificates: readonly TestCertificate[]): TrustBundle {
+  return createBundle(certificates.map(parse));
+}
+
+export async function planFor(host: Host, wanted: readonly TestCertificate[]): Promise<readonly Step[]> {
+  return planTrust(bundleOf(wanted), await host.observe(signal));
+}
+
+export interface Reached {
+  readonly steps: readonly Step['kind'][];
+  readonly warnings: readonly string[];
+}
+
+/** One pass of a new process, and the proof that nothing is left to do after it. */
+export async function reach(sandbox: EmptyRoot, wanted: readonly TestCertificate[]): Promise<Reached> {
+  const host = await openSandbox(sandbox, 'optional');
+  const plan = await planFor(host, wanted);
+  const warnings: string[] = [];
+  for (const step of plan) warnings.push(...(await host.apply(step, signal)));
+  assert.deepEqual(await planFor(await openSandbox(sandbox, 'optional'), wanted), []);
+  return { steps: plan.map(({ kind }) => kind), warnings };
+}

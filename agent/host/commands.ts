@@ -32,7 +32,7 @@ export interface Commands {
   ): Promise<CommandOutput>;
 }
 
-const graceMs = 7_000;
+const graceMs = 5_000;
 const maxOutputBytes = 1024 * 1024;
 const hostPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** `-t 1`: the host's first process; mount, UTS, IPC, network and PID namespaces are entered (nsenter(1)). */

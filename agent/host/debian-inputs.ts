@@ -2,13 +2,17 @@
 // the distribution's own that /etc/ca-certificates.conf selects, and all *.crt below the folder of local ones.
 
 import { posix } from 'node:path';
+import type { AnchorName } from '../trust/observation.ts';
 import type { HostRoot } from './root.ts';
 
 export const anchorsFolder = '/usr/local/share/ca-certificates';
 export const distributionFolder = '/usr/share/ca-certificates';
 export const selectionFile = '/etc/ca-certificates.conf';
-/** Deeper than an administrator goes by intent; a folder that links to itself ends here. */
-const maxDepth = 8;
+
+/** Where an anchor of ours lies. */
+export function anchorPath(name: AnchorName): string {
+  return posix.join(anchorsFolder, `${name}.crt`);
+}
 
 export async function listInputs(root: HostRoot): Promise<readonly string[]> {
   const selection = await root.readFile(selectionFile);
@@ -23,14 +27,15 @@ function parseSelection(text: string): readonly string[] {
   return lines.map((line) => line.replaceAll(/^[ \t]+|[ \t]+$/g, '')).filter((name) => name !== '');
 }
 
-/** As `find -L -type f -name '*.crt'` sees the folder. */
-async function listLocal(root: HostRoot, folder: string, depth = 0): Promise<readonly string[]> {
-  const entries = depth > maxDepth ? [] : await root.readFolder(folder);
+/** As `find -L -type f -name '*.crt'` sees the folder; one that links to a folder above it ends there. */
+async function listLocal(root: HostRoot, folder: string, above: readonly string[] = []): Promise<readonly string[]> {
+  const real = await root.resolve(folder);
+  const entries = above.includes(real) ? 'absent' : await root.readFolder(real);
   if (entries === 'absent') return [];
   const found = entries.map(async ({ name, kind }) => {
     const path = posix.join(folder, name);
     const isFolder = kind === 'folder' || (kind === 'link' && (await root.readFolder(path)) !== 'absent');
-    if (isFolder) return listLocal(root, path, depth + 1);
+    if (isFolder) return listLocal(root, path, [...above, real]);
     if (kind === 'other' || !name.endsWith('.crt')) return [];
     return (await root.readFile(path)) === 'absent' ? [] : [path];
   });

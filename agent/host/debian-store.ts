@@ -15,9 +15,9 @@ import {
   type StoreObservation,
 } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
-import { anchorsFolder, distributionFolder, listInputs, selectionFile } from './debian-inputs.ts';
+import { createDebianIndex } from './debian-index.ts';
+import { anchorPath, anchorsFolder, distributionFolder, listInputs, selectionFile } from './debian-inputs.ts';
 import { stateFolder } from './facts.ts';
-import { closeGaps, parseHashLink } from './hash-links.ts';
 import type { HostRoot } from './root.ts';
 import { type BundleReading, readBundleFile, type TrustStore } from './trust-store.ts';
 
@@ -29,6 +29,8 @@ const bundlePath = `${storeFolder}/ca-certificates.crt`;
 const stageFolder = `${stateFolder}/stage`;
 
 export function createDebianStore(root: HostRoot, commands: Commands): TrustStore {
+  const index = createDebianIndex(root, commands, storeFolder);
+
   async function observe(): Promise<StoreObservation> {
     const anchors = await readAnchors();
     const links = await root.readLinks(storeFolder);
@@ -37,7 +39,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       anchors,
       derived: [...links.keys()].flatMap((name) => parseAnchorName(name, '.pem') ?? []),
       bundle: broken === undefined ? fingerprints : new Set(),
-      indexed: await readIndex(anchors, links),
+      indexed: await index.read(anchors, links),
     };
   }
 
@@ -55,39 +57,6 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     const bytes = kind === 'file' ? await root.readFile(anchorPath(name)) : 'absent';
     const certificate = bytes === 'absent' ? undefined : parseCanonicalPem(Buffer.from(bytes).toString('latin1'));
     return certificate !== undefined && anchorName(certificate.fingerprint) === name ? certificate : undefined;
-  }
-
-  /**
-   * A look-up tries HASH.0, HASH.1 and so on until one is missing. The link need not lead to our own file: of two files
-   * with the same certificate, openssl-rehash(1) links one.
-   */
-  async function readIndex(anchors: readonly Anchor[], links: ReadonlyMap<string, string>): Promise<Set<Fingerprint>> {
-    const reachable = new Set<string>();
-    for (const [name, target] of links) if (await isReachable(name)) reachable.add(target);
-    const indexed = new Set<Fingerprint>();
-    const pending = new Set<Fingerprint>();
-    for (const { name, certificate } of anchors) {
-      if (certificate === undefined) continue;
-      const link = `${name}.pem`;
-      const leadsHere = (await root.resolve(posix.join(storeFolder, link))) === (await root.resolve(anchorPath(name)));
-      (leadsHere && reachable.has(link) ? indexed : pending).add(certificate.fingerprint);
-    }
-    if (pending.size === 0) return indexed;
-    for (const target of reachable) {
-      const { fingerprints } = await readBundleFile(root, posix.resolve(storeFolder, target));
-      for (const fingerprint of fingerprints) if (pending.has(fingerprint)) indexed.add(fingerprint);
-    }
-    return indexed;
-  }
-
-  /** HASH.N counts only where HASH.0 to HASH.N-1 lead to a certificate: there a look-up ends. */
-  async function isReachable(link: string): Promise<boolean> {
-    const parsed = parseHashLink(link);
-    for (let earlier = 0; earlier < (parsed?.number ?? 0); earlier += 1) {
-      const { fingerprints } = await readBundleFile(root, posix.join(storeFolder, `${parsed?.hash}.${earlier}`));
-      if (fingerprints.size === 0) return false;
-    }
-    return parsed !== undefined;
   }
 
   /**
@@ -192,46 +161,6 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
   }
 
-  /** The links for look-ups go first, without a gap before those that stay; then the links they led to. */
-  async function unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void> {
-    const leaving = new Set(names.map((name) => `${name}.pem`));
-    await closeIndex(leaving);
-    for (const link of leaving) await root.remove(posix.join(storeFolder, link));
-    await rehash(signal);
-  }
-
-  async function reindex(signal: AbortSignal): Promise<void> {
-    await closeIndex(new Set());
-    await rehash(signal);
-  }
-
-  /** Takes out of the index what leads to these, and what leads nowhere. */
-  async function closeIndex(leaving: ReadonlySet<string>): Promise<void> {
-    const links = await root.readLinks(storeFolder);
-    const gone = new Set<string>();
-    for (const [name, target] of links) {
-      const isLink = parseHashLink(name) !== undefined;
-      if (isLink && (leaving.has(target) || (await leadsNowhere(target)))) gone.add(name);
-    }
-    for (const move of closeGaps(links.keys(), (name) => gone.has(name))) {
-      if (move.kind === 'remove') await root.remove(posix.join(storeFolder, move.name));
-      else await root.rename(posix.join(storeFolder, move.from), posix.join(storeFolder, move.to));
-    }
-  }
-
-  async function leadsNowhere(target: string): Promise<boolean> {
-    return (await root.readFile(posix.resolve(storeFolder, target))) === 'absent';
-  }
-
-  /** It exits 1 for a dangling link of anybody's and has then still done all the rest: the read-back is the judge. */
-  async function rehash(signal: AbortSignal): Promise<void> {
-    try {
-      await commands.run('openssl', ['rehash', commands.pathOf(storeFolder)], { timeoutMs: toolTimeoutMs }, signal);
-    } catch (error) {
-      if (!(error instanceof AgentError) || error.code !== 'ToolFailed') throw error;
-    }
-  }
-
   return {
     bundlePath,
     watched: [anchorsFolder, bundlePath],
@@ -239,14 +168,10 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     stage,
     writeAnchor: (certificate) => root.writeFile(anchorPath(anchorName(certificate.fingerprint)), certificate.pem),
     removeAnchor: (name) => root.remove(anchorPath(name)),
-    unindex,
-    reindex,
+    unindex: index.remove,
+    reindex: index.mend,
     rebuild,
   };
-}
-
-function anchorPath(name: AnchorName): string {
-  return posix.join(anchorsFolder, `${name}.crt`);
 }
 
 function isOurs(path: string): boolean {

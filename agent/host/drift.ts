@@ -1,5 +1,5 @@
 // Wakes the agent when somebody else touches the store. It decides nothing: the next pass looks for itself.
-// `chokidar` is imported here only. Links are not followed, or a dangling one would be invisible.
+// `chokidar` is imported here only. Links are not followed: what is elsewhere is not watched, the poll finds it.
 
 import { once } from 'node:events';
 import { posix } from 'node:path';
@@ -22,7 +22,9 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
       if (watcher !== undefined) return;
       const resolved = await Promise.all(paths.map((path) => root.resolve(path)));
       const onMachine = resolved.map((path) => posix.join(root.path, path));
-      watcher = watch(onMachine, { ignoreInitial: true, followSymlinks: false });
+      const ignored = (path: string): boolean => !onMachine.some((own) => isWithin(path, own) || isWithin(own, path));
+      // The folders above: one that is removed and comes again is seen from there only.
+      watcher = watch(onMachine.map(posix.dirname), { ignored, ignoreInitial: true, followSymlinks: false });
       watcher.on('all', () => {
         clearTimeout(timer);
         timer = setTimeout(onDrift, settleMs);
@@ -36,4 +38,8 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
       await watcher?.close();
     },
   };
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
 }

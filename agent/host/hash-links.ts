@@ -4,7 +4,7 @@
 // https://docs.openssl.org/3.0/man3/X509_LOOKUP_hash_dir/
 
 export type LinkMove =
-  /** As rename(2): what is at `to` is replaced in one moment. */
+  /** What is at `to` is replaced in one moment. */
   | { readonly kind: 'rename'; readonly from: string; readonly to: string }
   | { readonly kind: 'remove'; readonly name: string };
 

@@ -11,7 +11,7 @@ import { createPathResolver } from './path-resolver.ts';
 
 export type FileSystem = Pick<
   typeof nodeFs,
-  'link' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'readlink' | 'rename' | 'rmdir' | 'unlink'
+  'link' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'readlink' | 'rename' | 'rmdir' | 'symlink' | 'unlink'
 >;
 
 export interface FolderEntry {
@@ -33,6 +33,8 @@ export interface HostRoot {
   readLinks(folder: string): Promise<ReadonlyMap<string, string>>;
   /** Whole or not at all, durable when it returns: temporary file beside it, fsync, rename, fsync of the folder. */
   writeFile(path: string, bytes: Uint8Array | string, mode?: number): Promise<void>;
+  /** Makes the link, or has the one that is there lead to this target from one moment to the next. Durable. */
+  writeLink(path: string, target: string): Promise<void>;
   /** Creates the file, or answers false where one exists. Never half-written. */
   createFile(path: string, bytes: string): Promise<boolean>;
   /** Moves a file within its folder, durably. An absent one is fine. */
@@ -92,49 +94,61 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
   }
 
   async function writeFile(path: string, bytes: Uint8Array | string, mode = 0o644): Promise<void> {
-    await writeWith(path, bytes, mode, async (temporary, real) => {
-      await fs.rename(onMachine(temporary), onMachine(real));
-      return true;
-    });
+    await publish(path, (temporary) => writeDurably(temporary, bytes, mode), replace);
+  }
+
+  async function writeLink(path: string, target: string): Promise<void> {
+    await publish(path, (temporary) => fs.symlink(target, temporary), replace);
+  }
+
+  async function replace(temporary: string, real: string): Promise<true> {
+    await fs.rename(temporary, real);
+    return true;
   }
 
   async function createFile(path: string, bytes: string): Promise<boolean> {
-    return writeWith(path, bytes, 0o644, async (temporary, real) => {
-      try {
-        await fs.link(onMachine(temporary), onMachine(real));
-        return true;
-      } catch (error) {
-        if (errorCode(error) === 'EEXIST') return false;
-        throw error;
-      } finally {
-        await fs.unlink(onMachine(temporary));
-      }
-    });
+    return publish(path, (temporary) => writeDurably(temporary, bytes, 0o644), create);
   }
 
-  async function writeWith(
+  async function create(temporary: string, real: string): Promise<boolean> {
+    try {
+      await fs.link(temporary, real);
+      return true;
+    } catch (error) {
+      if (errorCode(error) === 'EEXIST') return false;
+      throw error;
+    } finally {
+      await fs.unlink(temporary);
+    }
+  }
+
+  /** Makes something under a temporary name, gives it its own, and answers what that said. */
+  async function publish<Answer>(
     path: string,
-    bytes: Uint8Array | string,
-    mode: number,
-    publish: (temporary: string, real: string) => Promise<boolean>,
-  ): Promise<boolean> {
+    make: (temporary: string) => Promise<void>,
+    name: (temporary: string, real: string) => Promise<Answer>,
+  ): Promise<Answer> {
     const real = await resolveParent(path);
     const folder = posix.dirname(real);
     // A leading dot and no known suffix: no trust store's tool takes a half-written file for a certificate.
-    const temporary = posix.join(folder, `.node-trust-${randomBytes(6).toString('hex')}.tmp`);
+    const temporary = onMachine(posix.join(folder, `.node-trust-${randomBytes(6).toString('hex')}.tmp`));
     try {
       await makeFolders(folder);
-      await using file = await fs.open(onMachine(temporary), 'wx', mode);
-      await file.writeFile(bytes);
-      await file.chmod(mode);
-      await file.sync();
-      const published = await publish(temporary, real);
+      await make(temporary);
+      const answer = await name(temporary, onMachine(real));
       await syncFolder(folder);
-      return published;
+      return answer;
     } catch (error) {
-      await fs.unlink(onMachine(temporary)).catch(() => {});
+      await fs.unlink(temporary).catch(() => {});
       throw writeFailure(path, error);
     }
+  }
+
+  async function writeDurably(temporary: string, bytes: Uint8Array | string, mode: number): Promise<void> {
+    await using file = await fs.open(temporary, 'wx', mode);
+    await file.writeFile(bytes);
+    await file.chmod(mode);
+    await file.sync();
   }
 
   async function rename(from: string, to: string): Promise<void> {
@@ -202,6 +216,7 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     readFolder,
     readLinks,
     writeFile,
+    writeLink,
     createFile,
     rename,
     remove,

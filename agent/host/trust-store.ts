@@ -34,7 +34,8 @@ export interface BundleReading {
 const blocks = /^-----BEGIN (.*)-----\s*$[^]*?(?=^-----BEGIN |$(?![^]))/gm;
 const certificateLabel = /^(?:TRUSTED |X509 )?CERTIFICATE$/;
 /** A block of any other kind: headers (RFC 1421), a body, and an end of the same name. */
-const wellFormedBlock = /^-----BEGIN (.*)-----\s+(?:[\w-]+: .*\s+)*[A-Za-z0-9+/=][A-Za-z0-9+/=\s]*^-----END \1-----\s*$/m;
+const wellFormedBlock =
+  /^-----BEGIN (.*)-----\s+(?:[\w-]+: .*\s+)*[A-Za-z0-9+/=][A-Za-z0-9+/=\s]*^-----END \1-----\s*$/m;
 
 /**
  * Reads a file of certificates as OpenSSL's users load it: each block is given to OpenSSL's own PEM reader, so CRLF and

@@ -48,7 +48,11 @@ test('the lock of a PID that is used again, of another boot, or of nobody is tak
     JSON.stringify({ ...own, startedAt: '1' }),
     JSON.stringify({ ...own, bootId: 'another' }),
     JSON.stringify({ ...own, pid: await deadPid() }),
-    ...['', '{', 'null', '{"pid":"x"}', '\0'],
+    '',
+    '{',
+    'null',
+    '{"pid":"x"}',
+    '\0',
   ]) {
     await host.write(path, content);
     const lock = await lockHost(root);

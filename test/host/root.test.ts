@@ -146,17 +146,18 @@ test('a reader sees the old file or the new one and never a part of either', asy
   const root = createHostRoot(host.root);
   const contents = ['a', 'b'].map((letter) => letter.repeat(512 * 1024));
   await root.writeFile('/file', contents[0] ?? '');
-  let isWriting = true;
+  const writing = new AbortController();
   const read = async (): Promise<number> => {
     let reads = 0;
-    for (; isWriting; reads += 1) assert(contents.includes(text(await root.readFile('/file'))), 'half of a file');
+    for (; !writing.signal.aborted; reads += 1)
+      assert(contents.includes(text(await root.readFile('/file'))), 'half of a file');
     return reads;
   };
   const reader = read();
   try {
     for (let round = 0; round < 40; round += 1) await root.writeFile('/file', contents[round % 2] ?? '');
   } finally {
-    isWriting = false;
+    writing.abort();
   }
   assert((await reader) > 10);
 });
@@ -174,7 +175,12 @@ test('a file is on the disk before it has its name, and its name is before the c
   assert.deepEqual(journal.splice(0), ['mkdir etc', ...temporary, 'rename TEMP file', 'open etc', 'sync etc']);
   await root.createFile('/etc/created', 'x');
   assert.deepEqual(journal.splice(0), [
-    ...['mkdir etc', ...temporary, 'link TEMP created', 'unlink TEMP', 'open etc', 'sync etc'],
+    'mkdir etc',
+    ...temporary,
+    'link TEMP created',
+    'unlink TEMP',
+    'open etc',
+    'sync etc',
   ]);
   await root.remove('/etc/file');
   assert.deepEqual(journal.splice(0), ['unlink file', 'open etc', 'sync etc']);
@@ -345,7 +351,7 @@ async function onMountedTmpfs(
     return undefined;
   }
   const module = `
-    import { createHostRoot } from '${new URL('../../agent/host/root.ts', import.meta.url)}';
+    import { createHostRoot } from '${import.meta.resolve('../../agent/host/root.ts')}';
     const root = createHostRoot('${host.root}');
     const say = (value) => console.log(JSON.stringify(value));
     ${code}`;

@@ -8,7 +8,7 @@ import type { FileSystem } from '../../agent/host/root.ts';
 /** `rename TEMP state.json`, `sync TEMP`: the call and the names of its files; a temporary file is called TEMP. */
 export type Hook = (call: string) => void | Promise<void>;
 
-const told = ['chmod', 'readFile', 'sync', 'writeFile'];
+const told: ReadonlySet<string> = new Set(['chmod', 'readFile', 'sync', 'writeFile']);
 
 export function hookFileSystem(hook: Hook): FileSystem {
   return {
@@ -20,6 +20,7 @@ export function hookFileSystem(hook: Hook): FileSystem {
     mkdir: hooked('mkdir', nodeFs.mkdir),
     rename: hooked('rename', nodeFs.rename),
     rmdir: hooked('rmdir', nodeFs.rmdir),
+    symlink: hooked('symlink', nodeFs.symlink),
     unlink: hooked('unlink', nodeFs.unlink),
   };
 
@@ -38,7 +39,7 @@ export function hookFileSystem(hook: Hook): FileSystem {
       get(target, name) {
         const value: unknown = Reflect.get(target, name);
         if (typeof value !== 'function') return value;
-        if (typeof name === 'symbol' || !told.includes(name)) return value.bind(target);
+        if (typeof name === 'symbol' || !told.has(name)) return value.bind(target);
         return async (...args: readonly unknown[]): Promise<unknown> => {
           await hook(`${name} ${nameOf(path)}`);
           return value.apply(target, args);

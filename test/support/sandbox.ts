@@ -102,11 +102,14 @@ export async function createSandbox({ roots = 3, runtime = true }: SandboxOption
 
 /** As an administrator of the sandbox would run the distribution's tool. */
 export async function updateStore(root: string): Promise<void> {
-  await execute('/usr/sbin/update-ca-certificates', [
-    ...['--etccertsdir', join(root, 'etc/ssl/certs'), '--localcertsdir', '../../../usr/local/share/ca-certificates'],
-    ...['--certsdir', '../../../usr/share/ca-certificates', '--certsconf', join(root, 'etc/ca-certificates.conf')],
-    ...['--hooksdir', join(root, 'etc/ca-certificates/update.d')],
-  ]);
+  const options = {
+    '--etccertsdir': join(root, 'etc/ssl/certs'),
+    '--localcertsdir': '../../../usr/local/share/ca-certificates',
+    '--certsdir': '../../../usr/share/ca-certificates',
+    '--certsconf': join(root, 'etc/ca-certificates.conf'),
+    '--hooksdir': join(root, 'etc/ca-certificates/update.d'),
+  };
+  await execute('/usr/sbin/update-ca-certificates', Object.entries(options).flat());
 }
 
 function systemctlScript(root: string): string {

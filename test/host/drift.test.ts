@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
+import { appendFile, chmod, mkdir, rename, unlink } from 'node:fs/promises';
+import { test } from 'node:test';
+import { createDriftWatch } from '../../agent/host/drift.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import { createEmptyRoot, type EmptyRoot } from '../support/sandbox.ts';
+
+const anchors = '/usr/local/share/ca-certificates';
+const bundle = '/etc/ssl/certs/ca-certificates.crt';
+
+const changes: Readonly<Record<string, (host: EmptyRoot) => Promise<unknown>>> = {
+  'a file in a sub-folder comes': (host) => host.write(`${anchors}/sub/new.crt`, ''),
+  'a link comes': (host) => host.link(`${anchors}/link.crt`, 'one.crt'),
+  'a file is replaced by rename': async (host) => {
+    await host.write('/new', 'new');
+    await rename(host.at('/new'), host.at(`${anchors}/one.crt`));
+  },
+  'a file goes': (host) => unlink(host.at(`${anchors}/one.crt`)),
+  'the folder goes': (host) => host.remove(anchors),
+  'the folder comes again': (host) => mkdir(host.at(anchors)),
+  'a file comes into the folder that came again': (host) => host.write(`${anchors}/again.crt`, ''),
+  'the bundle is replaced by rename': async (host) => {
+    await host.write('/new', 'new');
+    await rename(host.at('/new'), host.at(bundle));
+  },
+  'the bundle is changed': (host) => appendFile(host.at(bundle), 'x'),
+  'the bundle goes and comes again': (host) => host.remove(bundle).then(() => host.write(bundle, 'again')),
+};
+
+test('each change of anchors and bundle pokes, from the moment it watches, and many at a time poke once', async () => {
+  await using host = await createHost();
+  const pokes = new EventEmitter();
+  let count = 0;
+  await using watch = createDriftWatch(createHostRoot(host.root), () => {
+    count += 1;
+    pokes.emit('poke');
+  });
+  await watch.cover([anchors, bundle]);
+  for (const [what, change] of Object.entries(changes)) {
+    const poked = once(pokes, 'poke', { signal: AbortSignal.timeout(4_000) });
+    await change(host);
+    await poked.catch(() => assert.fail(`no poke when ${what}`));
+  }
+  const poked = once(pokes, 'poke');
+  const before = count;
+  for (let index = 0; index < 50; index += 1) await host.write(`${anchors}/many-${index}.crt`, '');
+  await poked;
+  assert(count - before <= 2, `${count - before} pokes`); // two where the machine is slow
+});
+
+test('a folder behind an absolute link is watched where the host has it', async () => {
+  await using machine = await createEmptyRoot();
+  await using host = await createEmptyRoot();
+  await machine.write('/folder/file', '');
+  await host.write(machine.at('/folder/file'), '');
+  await host.link('/link', machine.at('/folder'));
+  const pokes = new EventEmitter();
+  await using watch = createDriftWatch(createHostRoot(host.root), () => pokes.emit('poke'));
+  await watch.cover(['/link']);
+  const poked = once(pokes, 'poke');
+  await host.write(machine.at('/folder/new'), '');
+  await poked;
+});
+
+test('covering again is nothing new, and after the end nobody is poked', async () => {
+  await using host = await createHost();
+  const pokes: string[] = [];
+  const watch = createDriftWatch(createHostRoot(host.root), () => void pokes.push('poke'));
+  await watch.cover([anchors]);
+  await watch.cover([anchors]);
+  await host.write(`${anchors}/new.crt`, '');
+  await watch[Symbol.asyncDispose]();
+  const other = new EventEmitter();
+  await using second = createDriftWatch(createHostRoot(host.root), () => other.emit('poke'));
+  await second.cover([anchors]);
+  const poked = once(other, 'poke');
+  await chmod(host.at(`${anchors}/one.crt`), 0o600);
+  await host.write(`${anchors}/newer.crt`, '');
+  await poked;
+  assert.deepEqual(pokes, []);
+});
+
+test('paths that are missing are covered without an error', async () => {
+  await using host = await createEmptyRoot();
+  await using watch = createDriftWatch(createHostRoot(host.root), () => {});
+  await watch.cover([anchors, bundle]);
+});
+
+async function createHost(): Promise<EmptyRoot> {
+  const host = await createEmptyRoot();
+  await host.write(`${anchors}/one.crt`, '');
+  await host.write(bundle, '');
+  return host;
+}

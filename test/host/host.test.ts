@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Step } from '../../agent/trust/plan.ts';
+import { createCertificate, type TestCertificate } from '../support/certificates.ts';
+import { nameOf, tool } from '../support/debian.ts';
+import { openSandbox, planFor, reach } from '../support/host-steps.ts';
+import { createSandbox, type Sandbox } from '../support/sandbox.ts';
+
+const { signal } = new AbortController();
+const unit = 'containerd.service';
+const create = (subject: string): TestCertificate => createCertificate({ subject });
+const [one, two] = [create('Same'), create('Same')];
+
+test('an idle host is observed without running a program, and has nothing to do', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  await assertLoaded(node, [one]);
+  const before = await node.runtime.calls();
+  const host = await openSandbox(node);
+  assert.deepEqual(await planFor(host, [one]), []);
+  assert.deepEqual(await node.runtime.calls(), before);
+});
+
+test('a host that was never touched and shall trust nothing is left alone', async () => {
+  await using node = await createNode();
+  assert.deepEqual((await reach(node, [])).steps, []);
+  await assert.rejects(node.list('/var'));
+});
+
+test('a tool that was killed when the new bundle was in place already leads to another rebuild and one restart', async () => {
+  await using node = await createNode();
+  const before = await countRestarts(node);
+  await node.write(
+    tool,
+    `#!/bin/sh\ncase "$2" in *stage*) exec ${tool} "$@" ;; esac\n${tool} "$@"\nkill -9 $$\n`,
+    0o755,
+  );
+  await assert.rejects(reach(node, [one]), { code: 'ToolFailed' });
+  await node.remove(tool);
+  const { steps } = await reach(node, [one]);
+  assert(steps.includes('rebuild-store'));
+  await assertLoaded(node, [one]);
+  assert.equal((await countRestarts(node)) - before, 1);
+});
+
+const meanwhile = {
+  'before the bundle is new': (systemctl: string) => `${systemctl} restart ${unit}; ${tool} "$@"`,
+  'after the bundle is new': (systemctl: string) => `${tool} "$@"; ${systemctl} restart ${unit}`,
+  'twice while the bundle is made': (systemctl: string) =>
+    `${systemctl} restart ${unit}; ${tool} "$@"; ${systemctl} restart ${unit}`,
+} as const;
+
+for (const [when, script] of Object.entries(meanwhile)) {
+  test(`a runtime that somebody restarts during the rebuild, ${when}, does not count as one that loaded it`, async () => {
+    await using node = await createNode();
+    const rebuild = script(node.at('/usr/bin/systemctl'));
+    await node.write(tool, `#!/bin/sh\ncase "$2" in *stage*) exec ${tool} "$@" ;; esac\n${rebuild}\n`, 0o755);
+    const { steps } = await reach(node, [one]);
+    assert(steps.includes('restart-runtime'), steps.join());
+    await assertLoaded(node, [one]);
+  });
+}
+
+test('a runtime that somebody restarts after the rebuild is not restarted by us again', async () => {
+  await using node = await createNode();
+  await applyUntil(node, [one], 'restart-runtime');
+  await node.runtime.systemctl('restart', unit);
+  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  await assertLoaded(node, [one]);
+});
+
+test('a new process of a runtime that trusts it all, as after a reboot, is noted and not disturbed', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  await node.runtime.systemctl('restart', unit);
+  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+});
+
+test('a change that is taken back before the restart leaves the runtime undisturbed', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  const before = await countRestarts(node);
+  await applyUntil(node, [one, two], 'restart-runtime');
+  await reach(node, [one]);
+  await assertLoaded(node, [one]);
+  assert.equal(await countRestarts(node), before);
+});
+
+test('a runtime that was stopped during the rebuild and started after it is only noted', async () => {
+  await using node = await createNode();
+  await node.runtime.systemctl('stop', unit);
+  await applyUntil(node, [one], 'await-runtime');
+  assert.deepEqual(
+    (await planFor(await openSandbox(node), [one])).map(({ kind }) => kind),
+    ['await-runtime'],
+  );
+  await node.runtime.systemctl('start', unit);
+  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  await assertLoaded(node, [one]);
+});
+
+test('a runtime that was started during the rebuild is restarted', async () => {
+  await using node = await createNode();
+  await node.runtime.systemctl('stop', unit);
+  const start = `${node.at('/usr/bin/systemctl')} start ${unit}; ${tool} "$@"`;
+  await node.write(tool, `#!/bin/sh\ncase "$2" in *stage*) exec ${tool} "$@" ;; esac\n${start}\n`, 0o755);
+  await applyUntil(node, [one], 'await-runtime');
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  await assertLoaded(node, [one]);
+});
+
+test('while the runtime cannot be asked, the store is made and nothing is claimed; then it is restarted', async () => {
+  await using node = await createNode();
+  const systemctl = await node.read('/usr/bin/systemctl');
+  await node.write('/usr/bin/systemctl', '#!/bin/sh\necho Failed to connect to bus >&2\nexit 1\n', 0o755);
+  await assert.rejects(reach(node, [one]), { code: 'RuntimeUnknown' });
+  assert.notDeepEqual(await planFor(await openSandbox(node), [one]), []);
+  await node.write('/usr/bin/systemctl', systemctl, 0o755);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  await assertLoaded(node, [one]);
+});
+
+test('a restart that fails leaves a runtime to wait for, and whoever starts it makes it good', async () => {
+  await using node = await createNode();
+  await node.runtime.failNextRestart('fails');
+  await assert.rejects(reach(node, [one]), { code: 'RuntimeUnhealthy' });
+  const host = await openSandbox(node);
+  const [step, ...rest] = await planFor(host, [one]);
+  assert(step?.kind === 'await-runtime' && rest.length === 0);
+  await assert.rejects(host.apply(step, signal), { code: 'RuntimeUnknown' });
+  await node.runtime.systemctl('start', unit);
+  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  await assertLoaded(node, [one]);
+});
+
+test('a restart that kept the process is not taken for one', async () => {
+  await using node = await createNode();
+  await node.runtime.failNextRestart('keeps-process');
+  await assert.rejects(reach(node, [one]), { code: 'RuntimeUnhealthy' });
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  await assertLoaded(node, [one]);
+});
+
+test('a state that was lost or spoilt costs a rebuild and a restart, and no trust', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  for (const content of ['', '{"version":1,"runtime":{"loaded":7}}']) {
+    await node.write('/var/lib/node-trust-agent/state.json', content);
+    const { steps } = await reach(node, [one]);
+    assert(steps.includes('rebuild-store') && steps.includes('restart-runtime'), steps.join());
+    await assertLoaded(node, [one]);
+  }
+});
+
+test('a step is not begun once the signal is aborted', async () => {
+  await using node = await createNode();
+  const host = await openSandbox(node);
+  const before = await node.runtime.calls();
+  for (const step of await planFor(host, [one]))
+    await assert.rejects(host.apply(step, AbortSignal.abort()), { name: 'AbortError' });
+  assert.deepEqual(await node.runtime.calls(), before);
+  await assert.rejects(node.list('/var'));
+});
+
+test('a host without a runtime is refused, or is one of a store alone, as whoever opens it wishes', async () => {
+  await using node = await createSandbox({ roots: 1, runtime: false });
+  await assert.rejects(openSandbox(node, 'required'), { code: 'NoServiceManager' });
+  const host = await openSandbox(node, 'optional');
+  assert.equal(host.runtime.kind, 'none');
+  await reach(node, [one]);
+  assert((await node.read('/etc/ssl/certs/ca-certificates.crt')).includes(one.pem));
+});
+
+test('whatever happens in whatever order, in the end the runtime has loaded just what it shall', async () => {
+  const wanted = fc.subarray([one, two]);
+  const event = fc.oneof(
+    fc.record({ kind: fc.constant('pass' as const), wanted, survived: fc.nat(10) }),
+    fc.record({ kind: fc.constantFrom('restart', 'stop', 'start', 'daemon-reload') }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { minLength: 2, maxLength: 5 }), wanted, async (events, last) => {
+      await using node = await createNode();
+      for (const happening of events) {
+        if (!('wanted' in happening)) await node.runtime.systemctl(happening.kind, unit);
+        else {
+          const host = await openSandbox(node);
+          const plan = await planFor(host, happening.wanted);
+          for (const step of plan.slice(0, happening.survived))
+            if (step.kind !== 'await-runtime') await host.apply(step, signal);
+        }
+      }
+      if ((await openSandbox(node)).runtime.kind === 'unit') await node.runtime.systemctl('start', unit);
+      await reach(node, last);
+      await assertLoaded(node, last);
+    }),
+    { numRuns: 5 },
+  );
+});
+
+function createNode(): Promise<Sandbox> {
+  return createSandbox({ roots: 1 });
+}
+
+/** The running process trusts these of ours and no others. */
+async function assertLoaded(node: Sandbox, wanted: readonly TestCertificate[]): Promise<void> {
+  const pool = await node.runtime.trustPool();
+  for (const certificate of [one, two]) {
+    assert.equal(pool.includes(certificate.pem), wanted.includes(certificate), nameOf(certificate));
+  }
+}
+
+async function countRestarts(node: Sandbox): Promise<number> {
+  return (await node.runtime.calls()).filter((call) => call.startsWith('restart')).length;
+}
+
+/** A pass that ends before the first step of this kind. */
+async function applyUntil(node: Sandbox, wanted: readonly TestCertificate[], kind: Step['kind']): Promise<void> {
+  const host = await openSandbox(node);
+  const plan = await planFor(host, wanted);
+  assert(plan.some((step) => step.kind === kind));
+  for (const step of plan) {
+    if (step.kind === kind) return;
+    await host.apply(step, signal);
+  }
+}

@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createHostCommands } from '../../agent/host/commands.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import { createNoRuntime, detectRuntime, type Runtime } from '../../agent/host/runtime.ts';
+import { createEmptyRoot, createSandbox, type EmptyRoot, type Sandbox } from '../support/sandbox.ts';
+
+const { signal } = new AbortController();
+const unit = 'containerd.service';
+const systemctl = '/usr/bin/systemctl';
+const link = `/run/systemd/units/invocation:${unit}`;
+const id = '0123456789abcdef0123456789abcdef';
+
+test('a host that is not booted with systemd has NoServiceManager', async () => {
+  await using host = await createEmptyRoot();
+  await host.write(`/usr/lib/systemd/system/${unit}`, '');
+  await assert.rejects(detect(host), { code: 'NoServiceManager' });
+});
+
+test('a host without the unit of a known runtime has RuntimeNotFound, and every folder of units is looked into', async () => {
+  await using host = await createEmptyRoot();
+  await host.write('/run/systemd/system/other.service', '');
+  await host.write('/usr/lib/systemd/system/containerd.socket', '');
+  await assert.rejects(detect(host), {
+    code: 'RuntimeNotFound',
+    message: /none of containerd\.service in \/etc\/systemd/,
+  });
+  const folders = [
+    '/etc/systemd/system',
+    '/run/systemd/system',
+    '/usr/local/lib/systemd/system',
+    '/lib/systemd/system',
+  ];
+  for (const folder of folders) {
+    await host.write(`${folder}/${unit}`, '');
+    assert.deepEqual((await detect(host)).facts, { kind: 'unit', unit }, folder);
+    await host.remove(`${folder}/${unit}`);
+  }
+});
+
+test('a running unit is observed without a command, and asked for when somebody must know', async () => {
+  await using node = await createNode();
+  const runtime = await detect(node);
+  const before = await node.runtime.calls();
+  const invocationId = await node.runtime.invocationId();
+  assert.deepEqual(await runtime.observe(signal), { kind: 'running', unit, invocationId });
+  assert.deepEqual(await node.runtime.calls(), before);
+  assert.equal(await runtime.mark(signal), invocationId);
+  assert.equal(await runtime.identify(signal), invocationId);
+  assert.equal((await node.runtime.calls()).length, before.length + 2);
+});
+
+const answers = {
+  'loaded active running': { output: answer('loaded', 'active', 'running', id), kind: 'running', mark: id },
+  'active without an ID': { output: answer('loaded', 'active', 'running', ''), kind: 'unknown', mark: 'unknown' },
+  'stopped, with the ID of before': {
+    output: answer('loaded', 'inactive', 'dead', id),
+    kind: 'stopped',
+    mark: 'stopped',
+  },
+  failed: { output: answer('loaded', 'failed', 'failed', id), kind: 'stopped', mark: 'stopped' },
+  'no such unit': { output: answer('not-found', 'inactive', 'dead', ''), kind: 'stopped', mark: 'stopped' },
+  masked: { output: answer('masked', 'inactive', 'dead', ''), kind: 'stopped', mark: 'stopped' },
+  'active and not loaded': { output: answer('not-found', 'active', 'running', id), kind: 'unknown', mark: 'unknown' },
+  'on its way up': { output: answer('loaded', 'activating', 'start', id), kind: 'unknown', mark: 'unknown' },
+  'waiting for its next start': {
+    output: answer('loaded', 'activating', 'auto-restart', id),
+    kind: 'unknown',
+    mark: 'unknown',
+  },
+  'on its way down': { output: answer('loaded', 'deactivating', 'stop-sigterm', id), kind: 'unknown', mark: 'unknown' },
+  reloading: { output: answer('loaded', 'reloading', 'reload', id), kind: 'unknown', mark: 'unknown' },
+  'nothing said': { output: 'true', kind: 'unknown', mark: 'unknown' },
+  'something else said': { output: 'echo System has not been booted with systemd', kind: 'unknown', mark: 'unknown' },
+  'an error': { output: 'echo Failed to connect to bus >&2; exit 1', kind: 'unknown', mark: 'unknown' },
+} as const;
+
+test('only a loaded and active unit with an ID counts as running, and what cannot be found out is unknown', async () => {
+  await using node = await createNode();
+  await node.remove(link);
+  const runtime = await detect(node);
+  for (const [what, { output, kind, mark }] of Object.entries(answers)) {
+    await node.write(systemctl, `#!/bin/sh\n${output}\n`, 0o755);
+    assert.equal((await runtime.observe(signal)).kind, kind, what);
+    assert.equal(await runtime.mark(signal), mark, what);
+    if (kind === 'running') assert.equal(await runtime.identify(signal), id);
+    else await assert.rejects(runtime.identify(signal), { code: 'RuntimeUnknown' }, what);
+  }
+});
+
+test('without a systemctl, and with one that hangs, nothing is known and nothing is claimed', async (t) => {
+  await using node = await createNode();
+  await node.remove(link);
+  await node.remove(systemctl);
+  const runtime = await detect(node);
+  const seen = await runtime.observe(signal);
+  assert.equal(seen.kind, 'unknown');
+  assert.equal(await runtime.mark(signal), 'unknown');
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  await hang(node);
+  const asking = runtime.observe(signal);
+  await untilAsked(node);
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(await asking, {
+    kind: 'unknown',
+    unit,
+    evidence: 'systemctl did not end within 10 s and was killed; last words: it printed nothing',
+  });
+});
+
+test('a restart that works gives another process', async () => {
+  await using node = await createNode();
+  const before = await node.runtime.invocationId();
+  await (await detect(node)).restart(signal);
+  assert.notEqual(await node.runtime.invocationId(), before);
+  assert.deepEqual(
+    (await node.runtime.calls()).filter((call) => call.startsWith('restart')),
+    [`restart ${unit}`, `restart ${unit}`],
+  );
+});
+
+test('a restart that fails, or leaves the same process or none, is RuntimeUnhealthy', async () => {
+  await using node = await createNode();
+  const runtime = await detect(node);
+  await node.runtime.failNextRestart('keeps-process');
+  await assert.rejects(runtime.restart(signal), {
+    code: 'RuntimeUnhealthy',
+    message: `${unit} did not come back: it is the same process as before its restart`,
+  });
+  await node.runtime.failNextRestart('fails');
+  await assert.rejects(runtime.restart(signal), {
+    code: 'RuntimeUnhealthy',
+    message: /control process exited with error/,
+  });
+  for (const state of ['failed', 'activating']) {
+    await node.runtime.systemctl('start', unit);
+    await node.write(
+      systemctl,
+      (await node.read(systemctl)).replace(/works\) start ;;/, `works) start; echo ${state} > state ;;`),
+    );
+    await assert.rejects(runtime.restart(signal), {
+      code: 'RuntimeUnhealthy',
+      message: new RegExp(`loaded, ${state}`),
+    });
+    await node.write(systemctl, (await node.read(systemctl)).replace(/works\) .* ;;/, 'works) start ;;'));
+  }
+});
+
+test('a unit that somebody stopped, or of which nothing is known, is not restarted by us', async () => {
+  await using node = await createNode();
+  const runtime = await detect(node);
+  for (const prepare of [
+    () => node.runtime.systemctl('stop', unit),
+    () => node.write('/run/sandbox/state', 'activating'),
+    () => node.write('/run/sandbox/invocation-id', ''),
+  ]) {
+    await prepare();
+    const before = await node.runtime.calls();
+    await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnknown' });
+    assert.deepEqual(
+      (await node.runtime.calls()).slice(before.length).filter((call) => call.startsWith('restart')),
+      [],
+    );
+  }
+});
+
+test('a restart that hangs is given up after two minutes', async (t) => {
+  await using node = await createNode();
+  const runtime = await detect(node);
+  await node.runtime.failNextRestart('hangs');
+  const before = (await node.runtime.calls()).length;
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const failing = assert.rejects(runtime.restart(signal), { code: 'ToolTimedOut', message: /within 120 s/ });
+  while ((await node.runtime.calls()).length < before + 2);
+  t.mock.timers.tick(120_000);
+  await failing;
+});
+
+test('a host without a runtime has nothing to ask and nothing to restart', async () => {
+  const runtime = createNoRuntime('why');
+  assert.deepEqual(runtime.facts, { kind: 'none', reason: 'why' });
+  assert.deepEqual(await runtime.observe(signal), { kind: 'none' });
+  assert.equal(await runtime.mark(signal), 'unknown');
+  await assert.rejects(runtime.identify(signal), { code: 'RuntimeNotFound' });
+  await assert.rejects(runtime.restart(signal), { code: 'RuntimeNotFound' });
+});
+
+function createNode(): Promise<Sandbox> {
+  return createSandbox({ roots: 0 });
+}
+
+async function detect({ root }: EmptyRoot): Promise<Runtime> {
+  return detectRuntime(createHostRoot(root), await createHostCommands(root));
+}
+
+/** What `systemctl show` prints, as a script. */
+function answer(load: string, active: string, sub: string, invocationId: string): string {
+  return `printf 'LoadState=${load}\\nActiveState=${active}\\nSubState=${sub}\\nInvocationID=${invocationId}\\n'`;
+}
+
+async function hang(node: EmptyRoot): Promise<void> {
+  await node.write(systemctl, `#!/bin/sh\necho > '${node.at('/asked')}'\nexec sleep 600\n`, 0o755);
+}
+
+async function untilAsked(node: EmptyRoot): Promise<void> {
+  while ((await node.read('/asked').catch(() => '')) === '');
+}

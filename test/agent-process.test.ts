@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createCertificate } from './support/certificates.ts';
 import { type Stage, setStage } from './support/stage.ts';
 
@@ -17,7 +18,7 @@ async function slowTool({ sandbox }: Stage): Promise<{ started(): Promise<void>;
   await sandbox.write('/usr/sbin/update-ca-certificates', script, 0o755);
   return {
     async started() {
-      while (!(await sandbox.list('/run')).includes('tool-runs')) await new Promise((resolve) => setImmediate(resolve));
+      while (!(await sandbox.list('/run')).includes('tool-runs')) await delay(5);
     },
     goOn: () => sandbox.write('/run/tool-may-end', ''),
   };

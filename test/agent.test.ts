@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createCertificate } from './support/certificates.ts';
 import { type Annotations, secret, setStage } from './support/stage.ts';
 
@@ -418,7 +419,7 @@ test('while watching is forbidden, polling alone goes on', async (t) => {
 
 /** For what is told by nothing but the log or the file system. */
 async function waitFor(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+  while (!isSo()) await delay(5);
 }
 
 function elevenCertificates(): Readonly<Record<string, string>> {

@@ -130,7 +130,7 @@ async function describePlan(
   signal: AbortSignal,
 ): Promise<ExitCode> {
   const { source, aim } = wish;
-  const observed = await host.observe(signal);
+  const observed = await host.observe('glance', signal);
   const { source: memory } = await host.facts.read();
   const admission = admissionFor(host, wish.admission);
   const context = { source: source.name, memory, onHost: ownOnHost(observed), now: new Date(), graceMs: 0, admission };

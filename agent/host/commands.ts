@@ -33,6 +33,8 @@ export interface Commands {
 }
 
 const graceMs = 5_000;
+/** For what a program has printed and nobody has read yet when it ends. */
+const outputGraceMs = 500;
 const maxOutputBytes = 1024 * 1024;
 const hostPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** `-t 1`: the host's first process; mount, UTS, IPC, network and PID namespaces are entered (nsenter(1)). */
@@ -106,12 +108,19 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
     isLate = true;
     kill();
   }, timeoutMs);
-  const grace = { timer: undefined as NodeJS.Timeout | undefined };
+  const grace: { timer?: NodeJS.Timeout; output?: NodeJS.Timeout } = {};
   const onAbort = (): void => {
     grace.timer = setTimeout(kill, graceMs);
   };
-  // The children of a program that failed end with it; one that keeps its output open would keep us waiting.
-  child.once('exit', (exitCode) => exitCode === 0 || kill());
+  // The children of a program that failed end with it. Whoever of them keeps its output open, in a session of its own or
+  // after a success, does not keep us waiting.
+  child.once('exit', (exitCode) => {
+    if (exitCode !== 0) kill();
+    grace.output = setTimeout(() => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }, outputGraceMs);
+  });
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   try {
@@ -121,6 +130,7 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
   } finally {
     clearTimeout(deadline);
     clearTimeout(grace.timer);
+    clearTimeout(grace.output);
     signal.removeEventListener('abort', onAbort);
   }
 
@@ -128,15 +138,15 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
     if (child.pid === undefined) {
       return new AgentError('ToolMissing', { tool: program, evidence: result.code ?? 'no process came of it' });
     }
-    const said = lastLine(result.stderr) || lastLine(result.stdout) || 'it printed nothing';
+    const said = oneLine(result.stderr) || oneLine(result.stdout) || 'it printed nothing';
     if (result.isMaxBuffer) {
       return new AgentError('ToolFailed', {
         tool: program,
         evidence: `it printed more than ${maxOutputBytes} bytes and was stopped`,
       });
     }
-    // nsenter(1) answers like a shell: 127 for a program that is not there, 126 for one that cannot be run.
-    if (file === nsenter[0] && (result.exitCode === 127 || result.exitCode === 126)) {
+    // nsenter(1) answers 127 for a program that is not there and 126 for one that cannot be run; so may a program.
+    if (file === nsenter[0] && said.startsWith('nsenter: failed to execute')) {
       return new AgentError('ToolMissing', { tool: program, evidence: said });
     }
     if (result.exitCode === undefined && isLate) {
@@ -165,9 +175,14 @@ function killGroup(pid: number | undefined): void {
   }
 }
 
-/** One line for a message; a tool's chatter is bounded. */
-function lastLine(output: string): string {
-  return (output.trimEnd().split('\n').at(-1) ?? '').trim().slice(0, 300);
+/** One line for a message: the last three that a program said, since neither the first nor the last is always the point. */
+function oneLine(output: string): string {
+  const lines = output.split('\n').map((line) => line.trim());
+  return lines
+    .filter((line) => line !== '')
+    .slice(-3)
+    .join('; ')
+    .slice(0, 400);
 }
 
 async function sameFolder(one: string, other: string): Promise<boolean> {

@@ -17,7 +17,8 @@ export interface Host {
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
-  observe(signal: AbortSignal): Promise<Observation>;
+  /** A glance does for a pass with nothing to do; a proof asks the service manager. */
+  observe(look: 'glance' | 'ask', signal: AbortSignal): Promise<Observation>;
   /** Answers with warnings. A step is begun only while the signal is not aborted, and then ended. */
   apply(step: Step, signal: AbortSignal): Promise<readonly string[]>;
 }
@@ -69,11 +70,11 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     store: `${store.bundlePath} (${distribution.evidence})`,
     runtime: runtime.facts,
     keepsNonCa: distribution.keepsNonCa,
-    watched: store.watched,
+    watched: [...store.watched, ...runtime.watched],
     facts,
-    async observe(signal) {
+    async observe(look, signal) {
       const { runtime: record } = await facts.read();
-      return { store: await store.observe(), runtime: await runtime.observe(signal), record };
+      return { store: await store.observe(), runtime: await runtime.observe(look, signal), record };
     },
     async apply(step, signal) {
       signal.throwIfAborted();

@@ -37,8 +37,6 @@ export interface HostRoot {
   writeLink(path: string, target: string): Promise<void>;
   /** Creates the file, or answers false where one exists. Never half-written. */
   createFile(path: string, bytes: string): Promise<boolean>;
-  /** Moves a file within its folder, durably. An absent one is fine. */
-  rename(from: string, to: string): Promise<void>;
   /** Removes a file or the link itself, never what a link leads to; absent is fine. Durable when it returns. */
   remove(path: string): Promise<void>;
   /** Removes a folder of ours with all it holds, without following links out of it. */
@@ -151,16 +149,6 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     await file.sync();
   }
 
-  async function rename(from: string, to: string): Promise<void> {
-    const [realFrom, realTo] = [await resolveParent(from), await resolveParent(to)];
-    try {
-      await fs.rename(onMachine(realFrom), onMachine(realTo));
-      await syncFolder(posix.dirname(realTo));
-    } catch (error) {
-      if (!isAbsent(error)) throw writeFailure(from, error);
-    }
-  }
-
   async function remove(path: string): Promise<void> {
     const real = await resolveParent(path);
     try {
@@ -218,7 +206,6 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     writeFile,
     writeLink,
     createFile,
-    rename,
     remove,
     removeFolder,
     makeFolder,

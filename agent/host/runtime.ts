@@ -1,8 +1,9 @@
 // The container runtime as a unit of systemd. Which process of it runs is told by the unit's InvocationID: a restart by
 // anybody, a crash and a reboot give a new one, daemon-reload does not (systemd.exec(5), sd_id128_get_invocation(3)).
-// PID 1 keeps the ID as a link below /run/systemd/units while the unit is not inactive; where that is enough, no program
+// PID 1 keeps the ID as a link below /run/systemd/units while the unit is not inactive; where a glance is enough, no program
 // is run. Another runtime is one more row of the table.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
 import type { RuntimeFacts, RuntimeMark, RuntimeObservation } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
@@ -10,8 +11,13 @@ import type { HostRoot } from './root.ts';
 
 export interface Runtime {
   readonly facts: RuntimeFacts;
-  /** Without running a program, where the host's files tell it. */
-  observe(signal: AbortSignal): Promise<RuntimeObservation>;
+  /** What changes when another process of it runs. */
+  readonly watched: readonly string[];
+  /**
+   * A glance runs no program where PID 1's link is there, which it is for a unit on its way up or down, too: enough for a
+   * pass with nothing to do. To ask is to know that the unit is active.
+   */
+  observe(look: 'glance' | 'ask', signal: AbortSignal): Promise<RuntimeObservation>;
   /** Who runs at this moment, asked of the service manager itself. */
   mark(signal: AbortSignal): Promise<RuntimeMark>;
   /** The InvocationID of the unit that is active now. Throws `RuntimeUnknown`. */
@@ -33,6 +39,8 @@ const unitFolders = [
 const askTimeoutMs = 10_000;
 /** Longer than systemd's default for a start job, so that systemd and not we cut it off. */
 const restartTimeoutMs = 120_000;
+const settleMs = 30_000;
+const askEveryMs = 250;
 
 /** Throws `NoServiceManager` or `RuntimeNotFound`. Booted with systemd is what sd_booted(3) says it is. */
 export async function detectRuntime(root: HostRoot, commands: Commands): Promise<Runtime> {
@@ -55,6 +63,7 @@ export function createNoRuntime(reason: string): Runtime {
   const none = (): Promise<never> => Promise.reject(new AgentError('RuntimeNotFound', { evidence: reason }));
   return {
     facts: { kind: 'none', reason },
+    watched: [],
     observe: () => Promise.resolve({ kind: 'none' }),
     mark: () => Promise.resolve('unknown'),
     identify: none,
@@ -63,6 +72,8 @@ export function createNoRuntime(reason: string): Runtime {
 }
 
 function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands): Runtime {
+  const invocationLink = `/run/systemd/units/invocation:${unit}`;
+
   async function ask(signal: AbortSignal): Promise<RuntimeObservation> {
     let output: string;
     try {
@@ -97,10 +108,32 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
   }
 
+  /** What systemctl complains of, or nothing. The unit itself is the judge: a lost connection to PID 1 proves nothing. */
+  async function tell(verb: 'reset-failed' | 'restart', signal: AbortSignal): Promise<string> {
+    try {
+      await commands.run('systemctl', [verb, unit], { timeoutMs: restartTimeoutMs }, signal);
+      return '';
+    } catch (error) {
+      if (error instanceof AgentError && error.code === 'ToolFailed') return error.message;
+      throw error;
+    }
+  }
+
+  /** A unit on its way, up after a crash for instance, is given some time to arrive. */
+  async function settle(signal: AbortSignal): Promise<RuntimeObservation> {
+    const patience = performance.now() + settleMs;
+    for (;;) {
+      const seen = await ask(signal);
+      if (seen.kind !== 'unknown' || performance.now() > patience) return seen;
+      await delay(askEveryMs, undefined, { signal });
+    }
+  }
+
   return {
     facts: { kind: 'unit', unit },
-    async observe(signal) {
-      const invocationId = await root.readLink(`/run/systemd/units/invocation:${unit}`);
+    watched: [invocationLink],
+    async observe(look, signal) {
+      const invocationId = look === 'glance' ? await root.readLink(invocationLink) : undefined;
       return invocationId ? { kind: 'running', unit, invocationId } : ask(signal);
     },
     async mark(signal) {
@@ -111,24 +144,14 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     identify,
     async restart(signal) {
       const before = await identify(signal);
-      try {
-        await commands.run('systemctl', ['restart', unit], { timeoutMs: restartTimeoutMs }, signal);
-      } catch (error) {
-        if (error instanceof AgentError && error.code === 'ToolFailed') {
-          throw new AgentError('RuntimeUnhealthy', { unit, evidence: error.message }, { cause: error });
-        }
-        throw error;
-      }
-      const after = await ask(signal);
-      if (after.kind !== 'running') {
-        throw new AgentError('RuntimeUnhealthy', {
-          unit,
-          evidence: after.kind === 'none' ? 'it is gone' : after.evidence,
-        });
-      }
-      if (after.invocationId === before) {
-        throw new AgentError('RuntimeUnhealthy', { unit, evidence: 'it is the same process as before its restart' });
-      }
+      // Somebody's restarts count against the unit's start limit: ours would stop it and then not be allowed to start it.
+      await tell('reset-failed', signal);
+      const complaint = await tell('restart', signal);
+      const after = await settle(signal);
+      if (after.kind === 'running' && after.invocationId !== before) return;
+      if (after.kind === 'unknown') throw new AgentError('RuntimeUnknown', { unit, evidence: after.evidence });
+      const state = after.kind === 'stopped' ? after.evidence : 'it is the same process as before its restart';
+      throw new AgentError('RuntimeUnhealthy', { unit, evidence: `${state}${complaint && `; ${complaint}`}` });
     },
   };
 }

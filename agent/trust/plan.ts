@@ -46,7 +46,9 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
   );
   const missing = [...wanted].filter(([name]) => !intact.has(name)).map(([, certificate]) => certificate);
   const surplus = store.anchors.map(({ name }) => name).filter((name) => !wanted.has(name));
-  const misindexed = store.derived.filter((name) => !intact.has(name));
+  // The link of an anchor that is missing is right again as soon as that is written: its name stands for its content.
+  const spoiled = new Set(store.anchors.flatMap(({ name }) => (intact.has(name) ? [] : [name])));
+  const misindexed = store.derived.filter((name) => !wanted.has(name) || spoiled.has(name));
   const untrusted = desired.certificates.filter(({ fingerprint }) => !store.bundle.has(fingerprint));
   const unindexed = desired.certificates.some(
     ({ fingerprint }) => intact.has(anchorName(fingerprint)) && !store.indexed.has(fingerprint),

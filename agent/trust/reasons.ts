@@ -94,7 +94,7 @@ export const operationalReasons = {
     retry: 'transient',
     meaning:
       'It could not be found out which process of the container runtime is running, so nothing is claimed about it.',
-    remedy: 'Look at `systemctl status` of the unit; the agent goes on once the unit is active.',
+    remedy: 'Look at `systemctl status` of the unit; the next pass goes on once the unit is active.',
     message: ({ unit, evidence }: UnitArgs) => `${unit}: ${evidence}`,
   }),
   AnchorsReadOnly: operational({

@@ -206,7 +206,7 @@ test('a store whose folders are absolute links, as from a pod, is read inside th
   await reach(node, [ours]);
   await rename(node.at('/etc/ssl'), node.at('/data'));
   await node.link('/etc/ssl', '/data');
-  const { store } = await (await openSandbox(node, 'optional')).observe(signal);
+  const { store } = await (await openSandbox(node, 'optional')).observe('glance', signal);
   assert(store.bundle.has(parse(ours).fingerprint));
   assert(store.indexed.has(parse(ours).fingerprint));
   assert.deepEqual(await planFor(await openSandbox(node, 'optional'), [ours]), []);

@@ -141,6 +141,21 @@ test('a link, a FIFO and a hard link in place of the file are replaced and not w
   assert.equal(await host.read('/foreign'), 'foreign');
 });
 
+test('a link leads to its new target from one moment to the next, whatever was there before', async () => {
+  await using host = await createEmptyRoot();
+  const root = createHostRoot(host.root);
+  await host.write('/file', 'foreign');
+  await host.link('/link', '/file');
+  for (const path of ['/link', '/file', '/new/link']) {
+    await root.writeLink(path, '../target');
+    assert.equal(await root.readLink(path), '../target');
+  }
+  const failing = createHostRoot(host.root, hookFileSystem(failAt('rename', 'EROFS')));
+  await assert.rejects(failing.writeLink('/link', 'other'), { code: 'AnchorsReadOnly' });
+  assert.equal(await root.readLink('/link'), '../target');
+  assert.deepEqual(await host.list('/'), ['file', 'link', 'new']);
+});
+
 test('a reader sees the old file or the new one and never a part of either', async () => {
   await using host = await createEmptyRoot();
   const root = createHostRoot(host.root);
@@ -184,8 +199,8 @@ test('a file is on the disk before it has its name, and its name is before the c
   ]);
   await root.remove('/etc/file');
   assert.deepEqual(journal.splice(0), ['unlink file', 'open etc', 'sync etc']);
-  await root.rename('/etc/created', '/etc/renamed');
-  assert.deepEqual(journal.splice(0), ['rename created renamed', 'open etc', 'sync etc']);
+  await root.writeLink('/etc/link', 'target');
+  assert.deepEqual(journal.splice(0), ['mkdir etc', 'symlink TEMP', 'rename TEMP link', 'open etc', 'sync etc']);
 });
 
 test('folders that are made on the way are on the disk, each in the folder above it, before the file is written', async () => {

@@ -43,7 +43,7 @@ test('a running unit is observed without a command, and asked for when somebody 
   const runtime = await detect(node);
   const before = await node.runtime.calls();
   const invocationId = await node.runtime.invocationId();
-  assert.deepEqual(await runtime.observe(signal), { kind: 'running', unit, invocationId });
+  assert.deepEqual(await runtime.observe('glance', signal), { kind: 'running', unit, invocationId });
   assert.deepEqual(await node.runtime.calls(), before);
   assert.equal(await runtime.mark(signal), invocationId);
   assert.equal(await runtime.identify(signal), invocationId);
@@ -81,7 +81,7 @@ test('only a loaded and active unit with an ID counts as running, and what canno
   const runtime = await detect(node);
   for (const [what, { output, kind, mark }] of Object.entries(answers)) {
     await node.write(systemctl, `#!/bin/sh\n${output}\n`, 0o755);
-    assert.equal((await runtime.observe(signal)).kind, kind, what);
+    assert.equal((await runtime.observe('glance', signal)).kind, kind, what);
     assert.equal(await runtime.mark(signal), mark, what);
     if (kind === 'running') assert.equal(await runtime.identify(signal), id);
     else await assert.rejects(runtime.identify(signal), { code: 'RuntimeUnknown' }, what);
@@ -93,12 +93,12 @@ test('without a systemctl, and with one that hangs, nothing is known and nothing
   await node.remove(link);
   await node.remove(systemctl);
   const runtime = await detect(node);
-  const seen = await runtime.observe(signal);
+  const seen = await runtime.observe('glance', signal);
   assert.equal(seen.kind, 'unknown');
   assert.equal(await runtime.mark(signal), 'unknown');
   t.mock.timers.enable({ apis: ['setTimeout'] });
   await hang(node);
-  const asking = runtime.observe(signal);
+  const asking = runtime.observe('glance', signal);
   await untilAsked(node);
   t.mock.timers.tick(10_000);
   assert.deepEqual(await asking, {
@@ -179,7 +179,7 @@ test('a restart that hangs is given up after two minutes', async (t) => {
 test('a host without a runtime has nothing to ask and nothing to restart', async () => {
   const runtime = createNoRuntime('why');
   assert.deepEqual(runtime.facts, { kind: 'none', reason: 'why' });
-  assert.deepEqual(await runtime.observe(signal), { kind: 'none' });
+  assert.deepEqual(await runtime.observe('glance', signal), { kind: 'none' });
   assert.equal(await runtime.mark(signal), 'unknown');
   await assert.rejects(runtime.identify(signal), { code: 'RuntimeNotFound' });
   await assert.rejects(runtime.restart(signal), { code: 'RuntimeNotFound' });

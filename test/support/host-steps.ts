@@ -26,7 +26,7 @@ export function bundleOf(certificates: readonly TestCertificate[]): TrustBundle 
 }
 
 export async function planFor(host: Host, wanted: readonly TestCertificate[]): Promise<readonly Step[]> {
-  return planTrust(bundleOf(wanted), await host.observe(signal));
+  return planTrust(bundleOf(wanted), await host.observe('glance', signal));
 }
 
 export interface Reached {

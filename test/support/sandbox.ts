@@ -136,7 +136,7 @@ case $1 in
   show) printf 'LoadState=loaded\\nActiveState=%s\\nSubState=%s\\nInvocationID=%s\\n' "$(cat state)" "$(cat state)" "$(cat invocation-id)" ;;
   start) start ;;
   stop) stop inactive ;;
-  daemon-reload) ;;
+  daemon-reload | reset-failed) ;;
   restart)
     how=$(cat next-restart 2>/dev/null || echo works)
     rm -f next-restart

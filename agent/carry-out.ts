@@ -1,0 +1,121 @@
+// Carries out a plan against the host: in order, abortable between steps, stopping at the first failure. What failed because
+// of the bundle or the host itself is held, so that no restart and no rebuild is tried again in a world that has not changed.
+
+import { AgentError } from './errors.ts';
+import type { Host } from './host/host.ts';
+import type { PassContext } from './reconcile.ts';
+import type { Decision } from './trust/desired.ts';
+import { digestWorld, type Observation } from './trust/observation.ts';
+import { planTrust, type Step } from './trust/plan.ts';
+import type { Carried, HostFacts } from './trust/report.ts';
+import { type Status, sentence } from './trust/status.ts';
+
+export interface Work {
+  readonly carried: Carried;
+  readonly steps: readonly Step[];
+  readonly warnings: readonly string[];
+  /** The host as it was found at the end. */
+  readonly after: Observation;
+}
+
+/**
+ * Carries out the plan, and what it wants after that once more: somebody may have changed the host meanwhile, or a runtime
+ * that was awaited has come up. The runtime is not restarted twice.
+ */
+export async function carryOut(
+  { desired, ...decision }: Decision,
+  before: Observation,
+  host: Host,
+  context: PassContext,
+  signal: AbortSignal,
+): Promise<Work> {
+  const steps: Step[] = [];
+  const warnings: string[] = [];
+  let after = before;
+  for (let round = 1; round <= 2; round += 1) {
+    const plan = planTrust(desired, after);
+    if (plan.length === 0) await host.facts.update({ held: undefined });
+    if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
+    const { held } = await host.facts.read();
+    const isHeld = !plan.every(isHarmless) && held?.world === digestWorld(desired, after, context.retryMark);
+    if (isHeld) return { carried: { kind: 'held', held }, steps, warnings, after };
+    const carried = await carryOutOnce(plan, { steps, warnings }, decision, host, context, signal);
+    signal.throwIfAborted();
+    after = await host.observe('ask', signal);
+    await noteHeld(carried, digestWorld(desired, after, context.retryMark), host);
+    if (carried.kind !== 'done') return { carried, steps, warnings, after };
+  }
+  return { carried: { kind: 'done' }, steps, warnings, after };
+}
+
+function restarts({ kind }: Step): boolean {
+  return kind === 'restart-runtime';
+}
+
+/** What disturbs nobody is done in a world, too, in which something else has failed. */
+function isHarmless({ kind }: Step): boolean {
+  return kind === 'note-loaded' || kind === 'unindex' || kind === 'reindex';
+}
+
+async function carryOutOnce(
+  plan: readonly Step[],
+  { steps, warnings }: { readonly steps: Step[]; readonly warnings: string[] },
+  decision: Omit<Decision, 'desired'>,
+  host: Host,
+  context: PassContext,
+  signal: AbortSignal,
+): Promise<Carried> {
+  try {
+    for (const step of plan) {
+      if (step.kind === 'restart-runtime') {
+        const until = await restartTime(host, decision, context);
+        if (until > context.now()) return { kind: 'waiting', unit: step.unit, until };
+        await context.report(applying(step.unit, decision, host), signal);
+      }
+      warnings.push(...(await host.apply(step, signal)));
+      steps.push(step);
+      context.onStep(step);
+    }
+    return { kind: 'done' };
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    return { kind: 'failed', error };
+  }
+}
+
+/** Counted from the rebuild as it is recorded on disk; a clock that was set back must not put it off for longer. */
+async function restartTime(
+  host: Host,
+  { verdict }: Pick<Decision, 'verdict'>,
+  { restartDelayMs, now }: PassContext,
+): Promise<Date> {
+  if (verdict.kind === 'withdrawn') return now();
+  const { rebuild } = (await host.facts.read()).runtime;
+  const since = rebuild === undefined ? 0 : Math.min(Date.parse(rebuild.at), now().getTime());
+  return new Date(since + restartDelayMs);
+}
+
+function applying(
+  unit: string,
+  { observed, findings }: Pick<Decision, 'observed' | 'findings'>,
+  { store, runtime }: HostFacts,
+): Status {
+  const message = `the store is up to date; ${unit} is being restarted, containers go on`;
+  return {
+    state: 'Applying',
+    reason: '',
+    message,
+    trusted: undefined,
+    observed,
+    findings,
+    store,
+    runtime,
+    warnings: [],
+  };
+}
+
+async function noteHeld(carried: Carried, world: string, host: Host): Promise<void> {
+  const error = carried.kind === 'failed' && carried.error.retry === 'content' ? carried.error : undefined;
+  const held = error && { world, code: error.code, message: sentence(error.message, error.remedy) };
+  await host.facts.update({ held });
+}

@@ -14,9 +14,9 @@ test('what a program prints and that it ended well is the answer', async () => {
   assert.deepEqual(await host.commands.run('speak', [], limits, signal), { exitCode: 0, stdout: 'out', stderr: 'err' });
 });
 
-test('a program that fails is ToolFailed with the last line of its standard error, else of its output', async () => {
+test('a program that fails is ToolFailed with the last lines of its standard error, else of its output', async () => {
   await using host = await createHost({
-    complain: 'echo out; echo first >&2; echo last >&2; exit 3',
+    complain: 'echo out; printf "early\\nfirst\\n\\n last \\nthe end\\n" >&2; exit 3',
     print: 'echo out; exit 4',
     keep: 'exit 5',
     chatter: 'printf %01000d 0 >&2; exit 6',
@@ -26,10 +26,10 @@ test('a program that fails is ToolFailed with the last line of its standard erro
     Object.keys(host.programs).map(async (name) => (await failureOf(host, name)).message),
   );
   assert.deepEqual(messages, [
-    'complain failed: exit code 3: last',
+    'complain failed: exit code 3: first; last; the end',
     'print failed: exit code 4: out',
     'keep failed: exit code 5: it printed nothing',
-    `chatter failed: exit code 6: ${'0'.repeat(300)}`,
+    `chatter failed: exit code 6: ${'0'.repeat(400)}`,
     'die failed: ended by SIGTERM',
   ]);
 });
@@ -72,6 +72,15 @@ test('the children of a program that failed are killed, those of one that ended 
   const child = Number(await host.read('/child'));
   assert(await isRunning(child));
   process.kill(child, 'SIGKILL');
+});
+
+test('a program that ended is not waited for because a child keeps its output open', { timeout: 10_000 }, async () => {
+  const leaveBehind = 'echo said; setsid sleep 600 & echo $! > "$1"/child';
+  await using host = await createHost({ fail: `${leaveBehind}; exit 1`, succeed: leaveBehind });
+  assert.match((await failureOf(host, 'fail', [host.root])).message, /said/);
+  process.kill(Number(await host.read('/child')), 'SIGKILL');
+  assert.equal((await host.commands.run('succeed', [host.root], limits, signal)).stdout, 'said');
+  process.kill(Number(await host.read('/child')), 'SIGKILL');
 });
 
 test('a program that prints without end is stopped with bounded memory, and so is the child that keeps its output open', async () => {

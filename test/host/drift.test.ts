@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
-import { appendFile, chmod, mkdir, rename, unlink } from 'node:fs/promises';
+import { chmod, mkdir, rename, unlink } from 'node:fs/promises';
 import { test } from 'node:test';
 import { createDriftWatch } from '../../agent/host/drift.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
@@ -8,27 +8,31 @@ import { createEmptyRoot, type EmptyRoot } from '../support/sandbox.ts';
 
 const anchors = '/usr/local/share/ca-certificates';
 const bundle = '/etc/ssl/certs/ca-certificates.crt';
+const invocation = '/run/systemd/units/invocation:containerd.service';
 
 const changes: Readonly<Record<string, (host: EmptyRoot) => Promise<unknown>>> = {
   'a file in a sub-folder comes': (host) => host.write(`${anchors}/sub/new.crt`, ''),
-  'a link comes': (host) => host.link(`${anchors}/link.crt`, 'one.crt'),
   'a file is replaced by rename': async (host) => {
     await host.write('/new', 'new');
     await rename(host.at('/new'), host.at(`${anchors}/one.crt`));
   },
-  'a file goes': (host) => unlink(host.at(`${anchors}/one.crt`)),
   'the folder goes': (host) => host.remove(anchors),
   'the folder comes again': (host) => mkdir(host.at(anchors)),
   'a file comes into the folder that came again': (host) => host.write(`${anchors}/again.crt`, ''),
+  'a dangling link comes': (host) => host.link(`${anchors}/dangling.crt`, '/none'),
+  'the runtime is another process': async (host) => {
+    await host.link('/run/systemd/units/.new', 'another-id');
+    await rename(host.at('/run/systemd/units/.new'), host.at(invocation));
+  },
+  'the runtime is stopped': (host) => unlink(host.at(invocation)),
   'the bundle is replaced by rename': async (host) => {
     await host.write('/new', 'new');
     await rename(host.at('/new'), host.at(bundle));
   },
-  'the bundle is changed': (host) => appendFile(host.at(bundle), 'x'),
   'the bundle goes and comes again': (host) => host.remove(bundle).then(() => host.write(bundle, 'again')),
 };
 
-test('each change of anchors and bundle pokes, from the moment it watches, and many at a time poke once', async () => {
+test('each change of anchors, bundle and runtime pokes, from the moment it watches, and many at a time poke once', async () => {
   await using host = await createHost();
   const pokes = new EventEmitter();
   let count = 0;
@@ -36,7 +40,7 @@ test('each change of anchors and bundle pokes, from the moment it watches, and m
     count += 1;
     pokes.emit('poke');
   });
-  await watch.cover([anchors, bundle]);
+  await watch.cover([anchors, bundle, invocation]);
   for (const [what, change] of Object.entries(changes)) {
     const poked = once(pokes, 'poke', { signal: AbortSignal.timeout(4_000) });
     await change(host);
@@ -91,5 +95,6 @@ async function createHost(): Promise<EmptyRoot> {
   const host = await createEmptyRoot();
   await host.write(`${anchors}/one.crt`, '');
   await host.write(bundle, '');
+  await host.link(invocation, 'first-id');
   return host;
 }

@@ -194,7 +194,7 @@ test('whatever happens in whatever order, in the end the runtime has loaded just
       await reach(node, last);
       await assertLoaded(node, last);
     }),
-    { numRuns: 5 },
+    { numRuns: 3 },
   );
 });
 

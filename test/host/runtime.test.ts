@@ -108,42 +108,58 @@ test('without a systemctl, and with one that hangs, nothing is known and nothing
   });
 });
 
-test('a restart that works gives another process', async () => {
+test('a restart that works gives another process, and its start limit is reset before', async () => {
   await using node = await createNode();
   const before = await node.runtime.invocationId();
+  const seen = (await node.runtime.calls()).length;
   await (await detect(node)).restart(signal);
   assert.notEqual(await node.runtime.invocationId(), before);
-  assert.deepEqual(
-    (await node.runtime.calls()).filter((call) => call.startsWith('restart')),
-    [`restart ${unit}`, `restart ${unit}`],
-  );
+  const verbs = (await node.runtime.calls()).slice(seen).map((call) => call.split(' ')[0]);
+  assert.deepEqual(verbs, ['show', 'reset-failed', 'restart', 'show']);
 });
 
-test('a restart that fails, or leaves the same process or none, is RuntimeUnhealthy', async () => {
+test('a restart that fails, or leaves the same process or none, is RuntimeUnhealthy with what was said', async () => {
   await using node = await createNode();
   const runtime = await detect(node);
   await node.runtime.failNextRestart('keeps-process');
-  await assert.rejects(runtime.restart(signal), {
-    code: 'RuntimeUnhealthy',
-    message: `${unit} did not come back: it is the same process as before its restart`,
-  });
+  const same = `${unit} did not come back: it is the same process as before its restart`;
+  await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: same });
   await node.runtime.failNextRestart('fails');
-  await assert.rejects(runtime.restart(signal), {
-    code: 'RuntimeUnhealthy',
-    message: /control process exited with error/,
-  });
-  for (const state of ['failed', 'activating']) {
-    await node.runtime.systemctl('start', unit);
-    await node.write(
-      systemctl,
-      (await node.read(systemctl)).replace(/works\) start ;;/, `works) start; echo ${state} > state ;;`),
-    );
-    await assert.rejects(runtime.restart(signal), {
-      code: 'RuntimeUnhealthy',
-      message: new RegExp(`loaded, ${state}`),
-    });
-    await node.write(systemctl, (await node.read(systemctl)).replace(/works\) .* ;;/, 'works) start ;;'));
-  }
+  const failed = /its state is loaded, failed .*control process exited with error/;
+  await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: failed });
+  await node.runtime.systemctl('start', unit);
+  await onRestart(node, 'start; echo failed > state');
+  await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: /loaded, failed/ });
+});
+
+test('a restart is judged by the unit: one that is complained of and gave another process is a good one', async () => {
+  await using node = await createNode();
+  await onRestart(node, 'start; echo Failed to wait for response >&2; exit 1');
+  await (await detect(node)).restart(signal);
+});
+
+test('a unit that is on its way after a restart is waited for, and told as unknown when it does not arrive', async (t) => {
+  await using node = await createNode();
+  const runtime = await detect(node);
+  await onRestart(node, 'start; echo activating > state');
+  const arriving = runtime.restart(signal);
+  await untilShownAfterRestart(node);
+  await node.write('/run/sandbox/state', 'active');
+  await arriving;
+
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const lost = assert.rejects(runtime.restart(signal), { code: 'RuntimeUnknown', message: /loaded, activating/ });
+  await untilShownAfterRestart(node);
+  now = 30_001;
+  await lost;
+
+  await node.write('/run/sandbox/state', 'active');
+  const controller = new AbortController();
+  const aborted = assert.rejects(runtime.restart(controller.signal), { name: 'AbortError' });
+  await untilShownAfterRestart(node);
+  controller.abort();
+  await aborted;
 });
 
 test('a unit that somebody stopped, or of which nothing is known, is not restarted by us', async () => {
@@ -171,7 +187,7 @@ test('a restart that hangs is given up after two minutes', async (t) => {
   const before = (await node.runtime.calls()).length;
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const failing = assert.rejects(runtime.restart(signal), { code: 'ToolTimedOut', message: /within 120 s/ });
-  while ((await node.runtime.calls()).length < before + 2);
+  while (!(await node.runtime.calls()).slice(before).some((call) => call.startsWith('restart')));
   t.mock.timers.tick(120_000);
   await failing;
 });
@@ -196,6 +212,21 @@ async function detect({ root }: EmptyRoot): Promise<Runtime> {
 /** What `systemctl show` prints, as a script. */
 function answer(load: string, active: string, sub: string, invocationId: string): string {
   return `printf 'LoadState=${load}\\nActiveState=${active}\\nSubState=${sub}\\nInvocationID=${invocationId}\\n'`;
+}
+
+/** What a restart does from now on. */
+async function onRestart(node: EmptyRoot, script: string): Promise<void> {
+  await node.write(systemctl, (await node.read(systemctl)).replace('works) start ;;', `works) ${script} ;;`), 0o755);
+}
+
+/** Waits for the restart that is under way, and for a look at the unit after it. */
+async function untilShownAfterRestart(node: Sandbox): Promise<void> {
+  const before = (await node.runtime.calls()).length;
+  for (;;) {
+    const calls = (await node.runtime.calls()).slice(before);
+    const restart = calls.findIndex((call) => call.startsWith('restart'));
+    if (restart !== -1 && calls.slice(restart).some((call) => call.startsWith('show'))) return;
+  }
 }
 
 async function hang(node: EmptyRoot): Promise<void> {

@@ -42,7 +42,7 @@ export default defineConfig({
   rules: {
     'eslint/no-await-in-loop': 'off',
     'eslint/no-console': 'error',
-    'eslint/no-unused-vars': ['error', { ignoreRestSiblings: true, argsIgnorePattern: '^_' }],
+    'eslint/no-unused-vars': ['error', { ignoreRestSiblings: true, argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
     'eslint/no-shadow': 'off',
     'unicorn/no-array-sort': 'off',
     'unicorn/no-array-reverse': 'off',
@@ -51,6 +51,8 @@ export default defineConfig({
     'import/no-named-as-default-member': 'off',
     'import/no-cycle': 'error',
     'node/no-process-env': 'error',
+    // `await using` wants a name for what nobody names again.
+    'eslint/no-underscore-dangle': 'off',
     'typescript/no-explicit-any': 'error',
     'typescript/no-non-null-assertion': 'error',
     // `as` belongs into parsers and the makers of branded types, where nothing narrower can be said.

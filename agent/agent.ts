@@ -63,27 +63,29 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
   let lock: HostLock | undefined;
   cleanup.defer(() => lock?.release());
 
-  const watched = watchPass(
-    createNodePass({
-      source: createSecretSource({ client, ...config.secret }),
-      // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
-      async openHost() {
-        lock ??= await lockHost(root);
-        const host = await openHost({ root, runtime: 'required', now });
-        await drift.cover(host.watched);
-        return host;
-      },
-      node,
-      pool,
-      writer: createStatusWriter(node, now),
-      metrics,
-      log,
-      now,
-      graceMs: config.deletionGraceMs * (1 + graceJitter * share),
-      restartDelayMs: config.spreadMs * share,
-      admission: config.admission,
-    }),
-  );
+  const nodePass: NodePass = createNodePass({
+    source: createSecretSource({ client, ...config.secret }),
+    // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
+    async openHost() {
+      const host = await openHost({ root, runtime: 'required', now });
+      lock ??= await lockHost(root);
+      await drift.cover(host.watched);
+      return host;
+    },
+    node,
+    pool,
+    writer: createStatusWriter(node, now),
+    metrics,
+    log,
+    now,
+    graceMs: config.deletionGraceMs * (1 + graceJitter * share),
+    restartDelayMs: config.spreadMs * share,
+    admission: config.admission,
+  });
+  const watched = watchPass(async (reasons, passSignal) => {
+    await using _deaf = drift.deafen();
+    return await nodePass(reasons, passSignal);
+  });
   const loop = createLoop({
     pass: watched.pass,
     pollIntervalMs: config.pollIntervalMs,

@@ -37,15 +37,19 @@ export async function carryOut(
     if (plan.length === 0) await host.facts.update({ held: undefined });
     if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
     const { held } = await host.facts.read();
-    const isHeld = !plan.every(isHarmless) && held?.world === digestWorld(desired, after, context.retryMark);
-    if (isHeld) return { carried: { kind: 'held', held }, steps, warnings, after };
+    const isSame = held?.world === digestWorld(desired, after) && !isNewWish(context.retryMark, held.retryMark);
+    if (isSame && !plan.every(isHarmless)) return { carried: { kind: 'held', held }, steps, warnings, after };
     const carried = await carryOutOnce(plan, { steps, warnings }, decision, host, context, signal);
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
-    await noteHeld(carried, digestWorld(desired, after, context.retryMark), host);
+    await noteHeld(carried, digestWorld(desired, after), host, context.retryMark);
     if (carried.kind !== 'done') return { carried, steps, warnings, after };
   }
   return { carried: { kind: 'done' }, steps, warnings, after };
+}
+
+function isNewWish(now: string | undefined, then: string | undefined): boolean {
+  return now !== undefined && now !== (then ?? '');
 }
 
 function restarts({ kind }: Step): boolean {
@@ -83,7 +87,7 @@ async function carryOutOnce(
   }
 }
 
-/** Counted from the rebuild as it is recorded on disk; a clock that was set back must not put it off for longer. */
+/** Counted from the rebuild as it is recorded on disk. One that lies ahead was recorded by a clock that was set back since. */
 async function restartTime(
   host: Host,
   { verdict }: Pick<Decision, 'verdict'>,
@@ -91,8 +95,8 @@ async function restartTime(
 ): Promise<Date> {
   if (verdict.kind === 'withdrawn') return now();
   const { rebuild } = (await host.facts.read()).runtime;
-  const since = rebuild === undefined ? 0 : Math.min(Date.parse(rebuild.at), now().getTime());
-  return new Date(since + restartDelayMs);
+  const since = rebuild === undefined ? 0 : Date.parse(rebuild.at);
+  return new Date(since > now().getTime() ? 0 : since + restartDelayMs);
 }
 
 function applying(
@@ -114,8 +118,8 @@ function applying(
   };
 }
 
-async function noteHeld(carried: Carried, world: string, host: Host): Promise<void> {
+async function noteHeld(carried: Carried, world: string, host: Host, retryMark: string | undefined): Promise<void> {
   const error = carried.kind === 'failed' && carried.error.retry === 'content' ? carried.error : undefined;
-  const held = error && { world, code: error.code, message: sentence(error.message, error.remedy) };
-  await host.facts.update({ held });
+  const message = error && sentence(error.message, error.remedy);
+  await host.facts.update({ held: error && message ? { world, retryMark, code: error.code, message } : undefined });
 }

@@ -11,12 +11,12 @@ export class AgentError<C extends OperationalCode = OperationalCode> extends Err
   /** The peer's own wish, in milliseconds, when it gave one (HTTP Retry-After). */
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: C, args: ReasonArgs<C>, options: { cause?: unknown; retryAfterMs?: number } = {}) {
+  constructor(code: C, args: ReasonArgs<C>, options: { cause?: unknown; retryAfterMs?: number; retry?: Retry } = {}) {
     const { message, remedy, retry } = explainOperational(code, args);
     super(message, { cause: options.cause });
     this.code = code;
     this.remedy = remedy;
-    this.retry = retry;
+    this.retry = options.retry ?? retry;
     this.retryAfterMs = options.retryAfterMs;
   }
 }

@@ -38,7 +38,10 @@ export function createLoop({ pass, pollIntervalMs, now, random, sleep }: LoopOpt
       const next = await pass(taken, signal);
       if (next.kind === 'end') return;
       failures = next.kind === 'back-off' ? failures + 1 : 0;
-      if (reasons.size === 0) await sleep(waitMs(next), AbortSignal.any([signal, wake.signal]));
+      // A peer that asked to be left alone is; everything else may cut the pause short.
+      const leftAloneMs = next.kind === 'back-off' ? (next.retryAfterMs ?? 0) : 0;
+      if (leftAloneMs > 0) await sleep(leftAloneMs, signal);
+      if (reasons.size === 0) await sleep(waitMs(next) - leftAloneMs, AbortSignal.any([signal, wake.signal]));
       if (reasons.size === 0) reasons.add(next.kind === 'resync' ? 'poll' : 'due');
     }
   }

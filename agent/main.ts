@@ -2,9 +2,10 @@
 // arguments and environment. The first SIGTERM or SIGINT asks the command to end; further ones are ignored, since a pod
 // that is being deleted may get SIGTERM twice.
 
+import { addAbortSignal } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import manifest from '../package.json' with { type: 'json' };
-import type { Command, ExitCode, Terminal } from './cli/command.ts';
+import { type Command, type ExitCode, maxInputBytes, type Terminal } from './cli/command.ts';
 
 /** Loaded when asked for: `validate` has no use for a Kubernetes client. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -43,11 +44,23 @@ async function main(argv: readonly string[], terminal: Terminal, signal: AbortSi
   return (await load()).run(rest, terminal, signal);
 }
 
+/** Reads no further than anybody will use. */
+async function* upTo(maxBytes: number, input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let left = maxBytes;
+  for await (const chunk of input) {
+    yield chunk.subarray(0, left);
+    left -= chunk.length;
+    if (left <= 0) return;
+  }
+}
+
 function print(output: string, terminal: Terminal): ExitCode {
   terminal.out(output);
   return 0;
 }
 
+// What is written for the host is for all of its users, whatever the caller's umask hides.
+process.umask(0o022);
 const ending = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => ending.abort());
 // A reader that has seen enough (`| head`) is not a failure.
@@ -58,7 +71,7 @@ process.exitCode = await main(
   {
     out: (output) => void process.stdout.write(output),
     err: (output) => void process.stderr.write(output),
-    readInput: () => buffer(process.stdin),
+    readInput: () => buffer(upTo(maxInputBytes + 1, addAbortSignal(ending.signal, process.stdin))),
     env: process.env,
   },
   ending.signal,

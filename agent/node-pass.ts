@@ -4,7 +4,7 @@
 
 import type { FactsFile } from './host/facts.ts';
 import { KubeError } from './kube/kube-error.ts';
-import type { OwnNode } from './kube/own-node.ts';
+import type { NodeSnapshot, OwnNode } from './kube/own-node.ts';
 import type { StatusWriter } from './kube/status-writer.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -28,14 +28,16 @@ export type NodePass = (reasons: readonly string[], signal: AbortSignal) => Prom
 export function createNodePass(options: NodePassOptions): NodePass {
   const { node, pool, writer, metrics, log } = options;
   let lastSaid = '';
+  let lastNode = 'present';
 
   async function passOnce(reasons: readonly string[], signal: AbortSignal): Promise<Next> {
     log.debug({ reasons }, 'pass begins');
     const snapshot = await node.read(signal);
     writer.see(snapshot);
-    if (snapshot.kind === 'absent') log.warn({ node: node.name }, 'node not found');
+    tellNode(snapshot);
     const membership = await pool.judge(snapshot, signal);
-    const retryMark = snapshot.kind === 'present' ? (snapshot.annotations.get(`${annotationPrefix}retry`) ?? '') : '';
+    const retryMark =
+      snapshot.kind === 'present' ? (snapshot.annotations.get(`${annotationPrefix}retry`) ?? '') : undefined;
 
     let unwritten: KubeError | undefined;
     const startedAt = performance.now();
@@ -54,10 +56,18 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const durationMs = Math.round(performance.now() - startedAt);
     metrics.observe(outcome, durationMs);
     tell(outcome, durationMs);
-    if (unwritten === undefined) return outcome.next;
-    const { evidence, retryAfterMs } = unwritten.failure;
-    log.warn({ evidence }, 'status not written');
+    if (unwritten !== undefined) log.warn({ evidence: unwritten.message }, 'status not written');
+    const untold = unwritten?.failure ?? (snapshot.kind === 'unavailable' ? snapshot : undefined);
+    if (untold === undefined) return outcome.next;
+    const { retryAfterMs } = untold;
     return outcome.next.kind === 'resync' ? { kind: 'back-off', retryAfterMs } : outcome.next;
+  }
+
+  /** Without its Node an agent works on and cannot tell: that is worth a line, once. */
+  function tellNode(snapshot: NodeSnapshot): void {
+    const evidence = snapshot.kind === 'unavailable' ? snapshot.evidence : snapshot.kind;
+    if (evidence !== lastNode && snapshot.kind !== 'present') log.warn({ node: node.name, evidence }, 'node not read');
+    lastNode = evidence;
   }
 
   /** What changed is info; a pass that found all as it was is debug. */
@@ -79,6 +89,7 @@ async function chooseAim(membership: Membership, facts: FactsFile): Promise<Aim>
     return 'withdraw';
   }
   const { leaving } = await facts.read();
+  if (membership === 'unknown') return 'keep';
   if (membership === 'outside') return leaving === true ? 'withdraw' : 'keep';
   if (leaving === true) await facts.update({ leaving: undefined });
   return 'follow';

@@ -10,8 +10,11 @@ export interface PoolLabel {
   readonly value: string;
 }
 
-/** `outside`: the label is not there and was not seen by this process either; nothing is added, nothing taken away. */
-export type Membership = 'member' | 'outside' | 'left';
+/**
+ * `outside`: the label is not there and was not seen by this process either. `unknown`: it could not be found out. In both
+ * cases nothing is added and nothing taken away.
+ */
+export type Membership = 'member' | 'outside' | 'unknown' | 'left';
 
 export interface Pool {
   judge(first: NodeSnapshot, signal: AbortSignal): Promise<Membership>;
@@ -33,7 +36,7 @@ export function createPool({ node, label, confirmMs }: PoolOptions): Pool {
 
   return {
     async judge(first, signal) {
-      if (first.kind === 'unavailable') return 'member';
+      if (first.kind === 'unavailable') return seenOn === undefined ? 'unknown' : 'member';
       if (first.kind === 'present' && has(first)) {
         seenOn = first.uid;
         return 'member';
@@ -41,8 +44,8 @@ export function createPool({ node, label, confirmMs }: PoolOptions): Pool {
       if (first.kind === 'absent' || first.uid !== seenOn) return 'outside';
       await delay(confirmMs, undefined, { signal });
       const second = await node.read(signal);
-      const isConfirmed = second.kind === 'present' && second.uid === seenOn && !has(second);
-      return isConfirmed ? 'left' : 'member';
+      if (second.kind !== 'present' || second.uid !== seenOn) return 'unknown';
+      return has(second) ? 'member' : 'left';
     },
   };
 }

@@ -28,8 +28,8 @@ export interface PassContext {
   /** How long after the change of the store this node's runtime is disturbed. */
   readonly restartDelayMs: number;
   readonly admission: { readonly maxCertificates: number; readonly allowNonCa: boolean };
-  /** Somebody's wish to try a held failure again: any value that was not there before. */
-  readonly retryMark: string;
+  /** Somebody's wish to try a held failure again: any value that was not there before. Undefined: could not be read. */
+  readonly retryMark: string | undefined;
   /** Told before the step that disturbs the runtime, and at the end, on failure too. */
   report(status: Status, signal: AbortSignal): Promise<void>;
   onStep(step: Step): void;

@@ -14,9 +14,10 @@ interface Play {
   readonly during?: (loop: Loop, pass: number) => void;
   /** Called in each pause. */
   readonly inPause?: (loop: Loop, pause: number) => void;
+  readonly pokeEndsPause?: boolean;
 }
 
-async function play({ answers, random = 0.5, during, inPause }: Play) {
+async function play({ answers, random = 0.5, during, inPause, pokeEndsPause = true }: Play) {
   const passes: (readonly string[])[] = [];
   const pauses: number[] = [];
   let running = 0;
@@ -35,7 +36,7 @@ async function play({ answers, random = 0.5, during, inPause }: Play) {
     async sleep(milliseconds, signal) {
       pauses.push(milliseconds);
       inPause?.(loop, pauses.length - 1);
-      assert(inPause === undefined || signal.aborted, 'a poke ends the pause');
+      if (inPause !== undefined) assert.equal(signal.aborted, pokeEndsPause, 'a poke ends the pause');
     },
   });
   await loop.run(new AbortController().signal);
@@ -69,7 +70,19 @@ test('Retry-After is respected where it is longer than the back-off', async () =
       { kind: 'back-off', retryAfterMs: 1 },
     ],
   });
-  assert.deepEqual(pauses, [3 * minute, 2 * minute]);
+  assert.deepEqual(pauses, [3 * minute, 0, 1, 2 * minute - 1]);
+});
+
+test('a poke does not cut Retry-After short', async () => {
+  const { passes, pauses } = await play({
+    answers: [{ kind: 'back-off', retryAfterMs: 1000 }],
+    inPause(loop, pause) {
+      if (pause === 0) loop.poke('secret');
+    },
+    pokeEndsPause: false,
+  });
+  assert.deepEqual(pauses, [1000]);
+  assert.deepEqual(passes[1], ['secret']);
 });
 
 test('a pass at a known time is made then, at once where it has passed, and never later than the poll', async () => {

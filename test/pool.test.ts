@@ -50,16 +50,16 @@ test('a Node of the same name and another UID has not left: its label was never 
   assert.equal(await pool.judge(node({}, 'two'), signal), 'outside');
 });
 
-for (const [title, second] of [
-  ['finds the label again', enabled],
-  ['cannot be made', unavailable],
-  ['finds no Node', { kind: 'absent' }],
-  ['finds another Node', node({}, 'two')],
+for (const [title, second, membership] of [
+  ['finds the label again', enabled, 'member'],
+  ['cannot be made', unavailable, 'unknown'],
+  ['finds no Node', { kind: 'absent' }, 'unknown'],
+  ['finds another Node', node({}, 'two'), 'unknown'],
 ] as const) {
   test(`one read without the label proves nothing where the second ${title}`, async () => {
     const pool = poolThatReads(second);
     await pool.judge(enabled, signal);
-    assert.equal(await pool.judge(node({}), signal), 'member');
+    assert.equal(await pool.judge(node({}), signal), membership);
   });
 }
 
@@ -68,6 +68,10 @@ test('an API that cannot be asked and a Node that is missing prove nothing', asy
   await pool.judge(enabled, signal);
   assert.equal(await pool.judge(unavailable, signal), 'member');
   assert.equal(await pool.judge({ kind: 'absent' }, signal), 'outside');
+});
+
+test('a Node that could not be read yet is no member: nothing is known of its label', async () => {
+  assert.equal(await poolThatReads(enabled).judge(unavailable, signal), 'unknown');
 });
 
 test('the second read waits, and an abort ends the wait without a verdict', async () => {

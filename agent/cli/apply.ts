@@ -62,7 +62,7 @@ read back, and containerd is restarted if it must be. PATH is what validate take
       const source: Source = { name, read: () => Promise.resolve(snapshot) };
       return await passOnce({ source, aim: 'follow', admission: values }, values, terminal, signal);
     } catch (error) {
-      return explainFailure('apply', error, terminal);
+      return explainFailure('apply', error, terminal, signal);
     }
   },
 });
@@ -80,7 +80,7 @@ forgets them too. What others put there stays. Needs root.`,
     try {
       return await passOnce({ source, aim: 'withdraw', admission }, values, terminal, signal);
     } catch (error) {
-      return explainFailure('remove', error, terminal);
+      return explainFailure('remove', error, terminal, signal);
     }
   },
 });
@@ -99,6 +99,7 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
   const now = (): Date => new Date();
   const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now });
   if (values.dryRun) return describePlan(wish, await open(), values.json, terminal, signal);
+  await open(); // a folder that is no host we know gets not even a lock
   const lock = await lockHost(root);
   try {
     const outcome = await reconcile(
@@ -137,6 +138,13 @@ async function describePlan(
   const decision = aim === 'withdraw' ? withdrawTrust(source.name) : decideTrust(await source.read(signal), context);
   const accepted = decision.verdict.kind === 'admitted' || decision.verdict.kind === 'withdrawn';
   const plan: readonly Step[] = accepted ? planTrust(decision.desired, observed) : [];
+  if (decision.verdict.kind === 'wrong-type') {
+    const { message, remedy } = explainOperational('SourceWrongType', {
+      source: source.name,
+      type: decision.verdict.type,
+    });
+    terminal.err(`node-trust apply: SourceWrongType: ${sentence(message, remedy)}\n`);
+  }
   const steps = plan.map(describeStep);
   if (json) terminal.out(`${JSON.stringify({ version: 1, accepted, steps, findings: decision.findings }, null, 2)}\n`);
   else {
@@ -174,7 +182,11 @@ function exitCodeOf({ status: { state } }: Outcome): ExitCode {
   return state === 'Failed' ? 3 : 1;
 }
 
-function explainFailure(command: string, error: unknown, terminal: Terminal): ExitCode {
+function explainFailure(command: string, error: unknown, terminal: Terminal, signal: AbortSignal): ExitCode {
+  if (signal.aborted) {
+    terminal.err(`node-trust ${command}: interrupted after the step under way; the same command goes on from there\n`);
+    return 3;
+  }
   if (error instanceof UnreadableError) terminal.err(`node-trust ${command}: ${error.message}\n`);
   else if (error instanceof AgentError)
     terminal.err(`node-trust ${command}: ${error.code}: ${sentence(error.message, error.remedy)}\n`);

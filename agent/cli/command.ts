@@ -6,10 +6,13 @@ import { describeFlags, type FlagTable, type FlagValues, parseFlags, switchFlag 
 /** 0 done or accepted, 1 rejected or not synced, 2 usage, 3 could not reach or do something. */
 export type ExitCode = 0 | 1 | 2 | 3;
 
+/** A Secret holds at most 1 MiB; its base64 and a manifest around it fit in here. */
+export const maxInputBytes = 4 * 1024 * 1024;
+
 export interface Terminal {
   out(text: string): void;
   err(text: string): void;
-  /** All of standard input. */
+  /** All of standard input; of more than {@link maxInputBytes}, one byte more than that. */
   readInput(): Promise<Uint8Array>;
   readonly env: Readonly<Record<string, string | undefined>>;
 }

@@ -8,7 +8,7 @@ import { errorText } from '../errors.ts';
 import type { Finding } from '../trust/admission.ts';
 import { explain } from '../trust/admission-reasons.ts';
 import type { Entries, SourceSnapshot } from '../trust/source.ts';
-import type { Terminal } from './command.ts';
+import { maxInputBytes, type Terminal } from './command.ts';
 
 export interface SecretName {
   readonly name: string;
@@ -31,7 +31,7 @@ export async function readSource(path: string, terminal: Terminal): Promise<Name
   try {
     if (path === '-') return parseContent('standard input', '-', await terminal.readInput());
     if ((await stat(path)).isDirectory()) return await readFolder(path);
-    return parseContent(`file ${path}`, basename(path), await readFile(path));
+    return parseContent(`file ${path}`, basename(path), await readWhole(path));
   } catch (error) {
     if (error instanceof UnreadableError) throw error;
     throw new UnreadableError(`${path} could not be read: ${errorText(error)}`, { cause: error });
@@ -65,12 +65,19 @@ async function readFolder(path: string): Promise<NamedSource> {
   const entries = new Map<string, Uint8Array>();
   for (const name of (await readdir(path)).sort()) {
     const file = join(path, name);
-    if (!name.startsWith('..') && (await stat(file)).isFile()) entries.set(name, await readFile(file));
+    if (!name.startsWith('..') && (await stat(file)).isFile()) entries.set(name, await readWhole(file));
   }
   return { name: `folder ${path}`, snapshot: { kind: 'present', entries, onDelete: 'grace' }, findings: [] };
 }
 
+async function readWhole(path: string): Promise<Uint8Array> {
+  const { size } = await stat(path);
+  return size > maxInputBytes ? new Uint8Array(maxInputBytes + 1) : readFile(path);
+}
+
 function parseContent(name: string, entry: string, bytes: Uint8Array): NamedSource {
+  if (bytes.length > maxInputBytes)
+    throw new UnreadableError(`${name} is larger than 4 MiB; a Secret holds at most 1 MiB`);
   const manifest = findManifest(name, Buffer.from(bytes).toString('utf8'));
   if (manifest !== undefined) return readManifest(manifest, name);
   const entries = new Map(bytes.length === 0 ? [] : [[entry, bytes]]);
@@ -90,7 +97,10 @@ function findManifest(name: string, text: string): Manifest | undefined {
     });
   } catch (error) {
     if (/^-----BEGIN /m.test(text)) return undefined; // PEM with talkative text around it
-    throw new UnreadableError(`${name} is neither PEM nor YAML: ${errorText(error).split('\n')[0]}`, { cause: error });
+    throw new UnreadableError(
+      `${name} is neither PEM nor YAML: ${(errorText(error).split('\n')[0] ?? '').slice(0, 120)}`,
+      { cause: error },
+    );
   }
   const objects = documents
     .filter(isRecord)

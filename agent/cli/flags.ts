@@ -54,8 +54,12 @@ export function switchFlag(name: string, help: string): Flag<boolean> {
 }
 
 /** A duration as Go writes it, for whoever types kubectl all day: `90s`, `1h30m`, `500ms`, `0`. Value in milliseconds. */
-export function durationFlag(name: string, help: string, shown: string): Flag<number> {
-  return flag(name, help, { placeholder: 'DURATION', fallback: parseDuration(shown), shown }, parseDuration);
+export function durationFlag(name: string, help: string, shown: string, minMs = 0): Flag<number> {
+  return flag(name, help, { placeholder: 'DURATION', fallback: parseDuration(shown), shown }, (text) => {
+    const milliseconds = parseDuration(text);
+    if (milliseconds < minMs) throw new Error(`expected at least ${minMs / 1000}s, got ${JSON.stringify(text)}`);
+    return milliseconds;
+  });
 }
 
 export function countFlag(name: string, help: string, fallback: number): Flag<number> {

@@ -29,7 +29,7 @@ export const runFlags = {
     { placeholder: 'KEY=VALUE', fallback: undefined },
     parseLabel,
   ),
-  pollInterval: durationFlag('poll-interval', 'Time between two passes when nothing happens', '5m'),
+  pollInterval: durationFlag('poll-interval', 'Time between two passes when nothing happens', '5m', 1_000),
   spread: durationFlag('spread', 'Restarts of runtimes are spread over this time, by node name; 0 is at once', '60s'),
   deletionGrace: durationFlag('deletion-grace', 'How long certificates outlive their Secret', '10m'),
   maxCertificates: countFlag('max-certificates', 'Most distinct certificates the Secret may hold', 10),

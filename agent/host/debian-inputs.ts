@@ -2,6 +2,7 @@
 // the distribution's own that /etc/ca-certificates.conf selects, and all *.crt below the folder of local ones.
 
 import { posix } from 'node:path';
+import { AgentError } from '../errors.ts';
 import type { AnchorName } from '../trust/observation.ts';
 import type { HostRoot } from './root.ts';
 
@@ -27,6 +28,16 @@ function parseSelection(text: string): readonly string[] {
   return lines.map((line) => line.replaceAll(/^[ \t]+|[ \t]+$/g, '')).filter((name) => name !== '');
 }
 
+/** A link to /dev/null, the usual way to mask a file, leads to no regular one, and one to itself leads nowhere. */
+async function isThere(reading: Promise<unknown>): Promise<boolean> {
+  try {
+    return (await reading) !== 'absent';
+  } catch (error) {
+    if (error instanceof AgentError && error.code === 'StoreUnreadable') return false;
+    throw error;
+  }
+}
+
 /** As `find -L -type f -name '*.crt'` sees the folder; one that links to a folder above it ends there. */
 async function listLocal(root: HostRoot, folder: string, above: readonly string[] = []): Promise<readonly string[]> {
   const real = await root.resolve(folder);
@@ -34,10 +45,10 @@ async function listLocal(root: HostRoot, folder: string, above: readonly string[
   if (entries === 'absent') return [];
   const found = entries.map(async ({ name, kind }) => {
     const path = posix.join(folder, name);
-    const isFolder = kind === 'folder' || (kind === 'link' && (await root.readFolder(path)) !== 'absent');
+    const isFolder = kind === 'folder' || (kind === 'link' && (await isThere(root.readFolder(path))));
     if (isFolder) return listLocal(root, path, [...above, real]);
     if (kind === 'other' || !name.endsWith('.crt')) return [];
-    return (await root.readFile(path)) === 'absent' ? [] : [path];
+    return (await isThere(root.readFile(path))) ? [path] : [];
   });
   return (await Promise.all(found)).flat();
 }

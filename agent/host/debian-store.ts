@@ -5,6 +5,7 @@
 // relative to the store, so that the links it makes are right from every point of view.
 
 import { posix } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
 import { type Certificate, type Fingerprint, parseCanonicalPem } from '../trust/certificate.ts';
 import {
@@ -23,6 +24,9 @@ import { type BundleReading, readBundleFile, type TrustStore } from './trust-sto
 
 const tool = 'update-ca-certificates';
 const toolTimeoutMs = 120_000;
+const toolRuns = 3;
+/** The tool adds a certificate every 10 ms or so. */
+const leftoverMs = 1_000;
 const storeFolder = '/etc/ssl/certs';
 const hooksFolder = '/etc/ca-certificates/update.d';
 const bundlePath = `${storeFolder}/ca-certificates.crt`;
@@ -93,7 +97,8 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
         signal,
       );
       const staged = `${stageFolder}/store/ca-certificates.crt`;
-      verifyReading(staged, await readBundleFile(root, staged), certificates);
+      const fault = findFault(await readBundleFile(root, staged), certificates);
+      if (fault !== undefined) throw new AgentError('StoreIncomplete', { path: staged, evidence: fault });
     } finally {
       await root.removeFolder(stageFolder);
     }
@@ -109,6 +114,42 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
   }
 
+  /**
+   * The tool takes no lock and has one temporary name: a run of somebody else's at the same time tears the bundle. Staging has
+   * shown that it is not for the certificates' sake, so the tool is run again, and later tried again.
+   */
+  async function rebuildWhole(certificates: readonly Certificate[], signal: AbortSignal) {
+    for (let run = 1; ; run += 1) {
+      await removeLeftover(signal);
+      await runTool(commands.way === 'sandbox' ? redirected : {}, signal);
+      const inputs = await listInputs(root);
+      // Without a single input the tool leaves the bundle as it was.
+      if (inputs.length === 0) await root.writeFile(bundlePath, '');
+      const after = await readBundleFile(root, bundlePath);
+      const readings = await Promise.all(inputs.map((path) => readBundleFile(root, path)));
+      const lacking = inputs.filter((_, index) =>
+        [...(readings[index]?.fingerprints ?? [])].some((fingerprint) => !after.fingerprints.has(fingerprint)),
+      );
+      const fault =
+        findFault(after, certificates) ??
+        (lacking.length > 0 ? `it lacks what is in ${lacking.join(', ')}` : undefined);
+      if (fault === undefined) return { after, inputs, readings };
+      if (run < toolRuns) continue;
+      throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
+    }
+  }
+
+  /** A run that was killed leaves its temporary file, and the next one appends to it. One that grows is somebody's at work. */
+  async function removeLeftover(signal: AbortSignal): Promise<void> {
+    const path = `${bundlePath}.new`;
+    for (let seen = await root.readFile(path); seen !== 'absent'; ) {
+      await delay(leftoverMs, undefined, { signal });
+      const now = await root.readFile(path);
+      if (now !== 'absent' && Buffer.compare(now, seen) === 0) return root.remove(path);
+      seen = now;
+    }
+  }
+
   async function rebuild(
     certificates: readonly Certificate[],
     withdrawn: readonly AnchorName[],
@@ -116,18 +157,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   ): Promise<readonly string[]> {
     await refuseBroken((await listInputs(root)).filter((path) => !isOurs(path)));
     const before = await readBundleFile(root, bundlePath);
-    await (commands.way === 'sandbox' ? runTool(redirected, signal) : runTool({}, signal));
-    const after = await readBundleFile(root, bundlePath);
-    verifyReading(bundlePath, after, certificates);
-    const inputs = await listInputs(root);
-    const readings = await Promise.all(inputs.map((path) => readBundleFile(root, path)));
-    const missing = inputs.filter((_, index) =>
-      [...(readings[index]?.fingerprints ?? [])].some((fingerprint) => !after.fingerprints.has(fingerprint)),
-    );
-    if (missing.length > 0) {
-      const evidence = `it lacks what is in ${missing.join(', ')}`;
-      throw new AgentError('StoreIncomplete', { path: bundlePath, evidence });
-    }
+    const { after, inputs, readings } = await rebuildWhole(certificates, signal);
     const holderOf = (fingerprint: Fingerprint): string | undefined =>
       inputs.find((_, index) => readings[index]?.fingerprints.has(fingerprint));
     const kept = [...before.fingerprints].filter((fingerprint) => after.fingerprints.has(fingerprint));
@@ -140,7 +170,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     const isWithdrawn = (fingerprint: Fingerprint): boolean => withdrawn.includes(anchorName(fingerprint));
     const left = gone.filter((fingerprint) => !isWithdrawn(fingerprint));
     return [
-      ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${left.join(', ')}`]),
+      ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`]),
       ...kept
         .filter(isWithdrawn)
         .map((print) => `${print} was taken away and is still trusted through ${holderOf(print)}`),
@@ -174,21 +204,20 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   };
 }
 
+/** As many as a person reads. */
+function enumerate(items: readonly string[]): string {
+  const more = items.length > 5 ? ` and ${items.length - 5} more` : '';
+  return items.slice(0, 5).join(', ') + more;
+}
+
 function isOurs(path: string): boolean {
   return posix.dirname(path) === anchorsFolder && parseAnchorName(posix.basename(path), '.crt') !== undefined;
 }
 
-function verifyReading(
-  path: string,
-  { fingerprints, broken }: BundleReading,
-  certificates: readonly Certificate[],
-): void {
-  if (broken !== undefined) {
-    throw new AgentError('StoreIncomplete', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
-  }
+/** What keeps a bundle from being loaded with all of these, or undefined. */
+function findFault({ fingerprints, broken }: BundleReading, certificates: readonly Certificate[]): string | undefined {
+  if (broken !== undefined) return `line ${broken.line}: ${broken.evidence}`;
   const lacking = certificates.filter(({ fingerprint }) => !fingerprints.has(fingerprint));
-  if (lacking.length > 0) {
-    const names = lacking.map(({ subject, fingerprint }) => `${subject} (${fingerprint.slice(0, 16)})`);
-    throw new AgentError('StoreIncomplete', { path, evidence: `it lacks ${names.join(', ')}` });
-  }
+  const names = lacking.map(({ subject, fingerprint }) => `${subject} (${fingerprint.slice(0, 16)})`);
+  return names.length === 0 ? undefined : `it lacks ${names.join(', ')}`;
 }

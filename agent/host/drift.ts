@@ -1,7 +1,9 @@
-// Wakes the agent when somebody else touches the store. It decides nothing: the next pass looks for itself.
+// Wakes the agent when somebody else touches the store. It decides nothing: the next pass looks for itself. The agent's own
+// writes are no drift: while a pass is made nothing is heard, and after it only what differs from how the pass left it.
 // `chokidar` is imported here only. Links are not followed: what is elsewhere is not watched, the poll finds it.
 
 import { once } from 'node:events';
+import { lstat, readdir } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { type FSWatcher, watch } from 'chokidar';
 import type { HostRoot } from './root.ts';
@@ -12,15 +14,30 @@ const settleMs = 300;
 export interface DriftWatch extends AsyncDisposable {
   /** Watches these files and folders from now on; again the same is nothing new. */
   cover(paths: readonly string[]): Promise<void>;
+  /** Whoever holds it works on the store; once it is let go, drift is what differs from the store as it is then. */
+  deafen(): AsyncDisposable;
 }
 
 export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatch {
   let watcher: FSWatcher | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let watched: readonly string[] = [];
+  /** The store as the last pass left it; undefined while one is made. */
+  let settled: string | undefined = '';
 
   function poke(): void {
     clearTimeout(timer);
-    timer = setTimeout(onDrift, settleMs);
+    // What cannot be looked at here is for the pass to find out.
+    timer = setTimeout(() => void look().catch(onDrift), settleMs);
+  }
+
+  async function look(): Promise<void> {
+    const before = settled;
+    if (before === undefined) return;
+    const now = await fingerprint(watched);
+    if (settled !== before || now === before) return;
+    settled = now;
+    onDrift();
   }
 
   /** The path itself, a link perhaps, and what it leads to. */
@@ -34,6 +51,7 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
       if (watcher !== undefined) return;
       const places = await Promise.all(paths.map(placesOf));
       const onMachine = places.flat().map((path) => posix.join(root.path, path));
+      watched = onMachine;
       const ignored = (path: string): boolean => !onMachine.some((own) => isWithin(path, own) || isWithin(own, path));
       // The folders above: one that is removed and comes again is seen from there only.
       watcher = watch(onMachine.map(posix.dirname), { ignored, ignoreInitial: true, followSymlinks: false });
@@ -47,11 +65,32 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
       watcher.on('error', () => {});
       await once(watcher, 'ready').catch(() => {});
     },
+    deafen() {
+      settled = undefined;
+      return {
+        async [Symbol.asyncDispose]() {
+          settled = await fingerprint(watched).catch(() => '');
+        },
+      };
+    },
     async [Symbol.asyncDispose]() {
       clearTimeout(timer);
       await watcher?.close();
     },
   };
+}
+
+/** Names, inodes, sizes and times of change: what a write, a removal or a replacement changes. */
+async function fingerprint(paths: readonly string[]): Promise<string> {
+  const facts = paths.map(async (path): Promise<string> => {
+    const stat = await lstat(path, { bigint: true }).catch(() => undefined);
+    if (stat === undefined) return `${path} absent`;
+    const own = `${path} ${stat.ino} ${stat.size} ${stat.mode} ${stat.ctimeNs}`;
+    if (!stat.isDirectory()) return own;
+    const names = (await readdir(path)).sort();
+    return `${own}\n${await fingerprint(names.map((name) => posix.join(path, name)))}`;
+  });
+  return (await Promise.all(facts)).join('\n');
 }
 
 function isWithin(path: string, folder: string): boolean {

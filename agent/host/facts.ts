@@ -106,6 +106,6 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
       loaded: optional(record({ invocationId: text, bundle: text })),
     }),
   ],
-  ['held', record({ world: text, code: text, message: text })],
+  ['held', record({ world: text, retryMark: optional(text), code: text, message: text })],
   ['leaving', (value) => value === true],
 ]);

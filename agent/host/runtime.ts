@@ -37,8 +37,8 @@ const unitFolders = [
   '/lib/systemd/system',
 ];
 const askTimeoutMs = 10_000;
-/** Longer than systemd's default for a start job, so that systemd and not we cut it off. */
-const restartTimeoutMs = 120_000;
+/** Longer than systemd's defaults for stopping and starting, 90 s each, so that systemd and not we cut it off. */
+const restartTimeoutMs = 200_000;
 const settleMs = 30_000;
 const askEveryMs = 250;
 
@@ -114,7 +114,8 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
       await commands.run('systemctl', [verb, unit], { timeoutMs: restartTimeoutMs }, signal);
       return '';
     } catch (error) {
-      if (error instanceof AgentError && error.code === 'ToolFailed') return error.message;
+      if (error instanceof AgentError && (error.code === 'ToolFailed' || error.code === 'ToolTimedOut'))
+        return error.message;
       throw error;
     }
   }

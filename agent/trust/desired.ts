@@ -54,7 +54,7 @@ export interface DecisionContext {
 }
 
 export function decideTrust(snapshot: SourceSnapshot, context: DecisionContext): Decision {
-  const memory = context.memory ?? memoryOf(context);
+  const memory = memoryOf(context);
   const last = { ...remembered(memory), findings: [], observed: memory.observed };
   switch (snapshot.kind) {
     case 'unavailable':
@@ -72,7 +72,7 @@ export function decideTrust(snapshot: SourceSnapshot, context: DecisionContext):
 
 /** The decision for a node outside of the pool: what is there stays as it is, whatever the source says. */
 export function keepTrust(context: DecisionContext): Decision {
-  const memory = context.memory ?? memoryOf(context);
+  const memory = memoryOf(context);
   return { ...remembered(memory), verdict: { kind: 'kept' }, findings: [], observed: memory.observed, memory };
 }
 
@@ -122,7 +122,9 @@ function present({ goneSince: _, ...memory }: SourceMemory): SourceMemory {
   return memory;
 }
 
-function memoryOf({ source, onHost }: DecisionContext): SourceMemory {
+/** A memory of which a certificate cannot be read any more is a lost one: what lies on the host counts then. */
+function memoryOf({ source, memory, onHost }: DecisionContext): SourceMemory {
+  if (memory?.certificates.every(({ pem }) => parseCanonicalPem(pem) !== undefined)) return memory;
   const certificates = onHost.certificates.map(({ pem }) => ({ entry: '', pem }));
   return { source, certificates, observed: '', onDelete: 'grace' };
 }

@@ -76,12 +76,12 @@ export function trustedNow(observed: Observation, known: readonly AdmittedCertif
   return { bundle: ours.digest, certificates };
 }
 
-/** What a held failure depends on: the bundle, the host as far as it is observed, and somebody's wish to try again. */
-export function digestWorld(desired: TrustBundle, { store, runtime }: Observation, retryMark: string): string {
+/** What a held failure depends on: the bundle, and the host as far as it is observed. */
+export function digestWorld(desired: TrustBundle, { store, runtime }: Observation): string {
   const anchors = store.anchors.map(({ name, certificate }) => `${name}=${certificate?.fingerprint ?? ''}`);
   const lists = [anchors, store.derived, store.bundle, store.indexed].map((list) => [...list].sort());
   return createHash('sha256')
-    .update(JSON.stringify([desired.digest, lists, runtime, retryMark]))
+    .update(JSON.stringify([desired.digest, lists, runtime]))
     .digest('hex');
 }
 

@@ -165,7 +165,7 @@ function judgeFindings({ findings }: Decision, source: string, trusted: Trusted)
   return {
     state: 'Rejected',
     reason: first.code,
-    message: `${message}; ${certificates(trusted.certificates.length)} trusted before stay`,
+    message: `${message}; ${certificates(trusted.certificates.length)} trusted before ${trusted.certificates.length === 1 ? 'stays' : 'stay'}`,
   };
 }
 

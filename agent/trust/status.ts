@@ -34,6 +34,8 @@ export interface Status {
 /** A failure that is not tried again until the world it happened in has changed. */
 export interface HeldFailure {
   readonly world: string;
+  /** The Node's wish to try again, as it was then; another one is a new wish, one that cannot be read is none. */
+  readonly retryMark: string | undefined;
   readonly code: ReasonCode;
   readonly message: string;
 }
@@ -66,31 +68,32 @@ export function soonestExpiry({ certificates }: Trusted): Date | undefined {
   return times.length === 0 ? undefined : new Date(Math.min(...times));
 }
 
-/** Too long for an annotation, whole findings go, from the end, and their number is told. */
+/** Too long for an annotation, whole items go, from the end: findings first, then certificates; their number is told. */
 export function formatDetails(status: Status): string {
-  const details = (findings: readonly Finding[]): string =>
+  const certificates = (status.trusted?.certificates ?? []).map(({ entry, certificate }) => ({
+    subject: certificate.subject,
+    fingerprint: certificate.fingerprint,
+    notAfter: certificate.notAfter.toISOString(),
+    entry,
+  }));
+  const items = [...certificates, ...status.findings];
+  const format = (kept: number): string =>
     JSON.stringify({
       version: 1,
-      certificates: (status.trusted?.certificates ?? []).map(({ entry, certificate }) => ({
-        subject: certificate.subject,
-        fingerprint: certificate.fingerprint,
-        notAfter: certificate.notAfter.toISOString(),
-        entry,
-      })),
-      findings,
-      ...(findings.length < status.findings.length && { truncated: status.findings.length - findings.length }),
+      certificates: certificates.slice(0, kept),
+      findings: status.findings.slice(0, Math.max(kept - certificates.length, 0)),
+      ...(kept < items.length && { truncated: items.length - kept }),
       store: status.store,
       runtime: status.runtime,
       ...(status.warnings.length > 0 && { warnings: status.warnings }),
     });
-  const fits = (findings: readonly Finding[]): boolean => Buffer.byteLength(details(findings)) <= maxDetailsBytes;
-  let [fitting, tooMany] = [0, status.findings.length + 1];
+  let [fitting, tooMany] = [0, items.length + 1];
   while (tooMany - fitting > 1) {
     const middle = Math.floor((fitting + tooMany) / 2);
-    if (fits(status.findings.slice(0, middle))) fitting = middle;
+    if (Buffer.byteLength(format(middle)) <= maxDetailsBytes) fitting = middle;
     else tooMany = middle;
   }
-  return details(status.findings.slice(0, fitting));
+  return format(fitting);
 }
 
 /** A message and its remedy as one sentence. */

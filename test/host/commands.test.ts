@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { type Commands, createHostCommands } from '../../agent/host/commands.ts';
 import { createEmptyRoot, type EmptyRoot } from '../support/sandbox.ts';
+import { until } from '../support/until.ts';
 
 const { signal } = new AbortController();
 const limits = { timeoutMs: 60_000 };
@@ -108,7 +109,7 @@ test('a program that does not end within 5 s after the signal aborted is killed,
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const controller = new AbortController();
   const failing = failureOf(host, 'hang', [host.root], limits, controller.signal);
-  const pid = Number(await untilRead(host, '/pid'));
+  const pid = Number(await until(() => host.read('/pid').catch(() => '')));
   t.mock.timers.tick(5_000);
   controller.abort();
   t.mock.timers.tick(4_999);
@@ -263,15 +264,7 @@ async function isRunning(pid: number): Promise<boolean> {
   return state !== '' && state !== 'Z' && state !== 'X';
 }
 
-/** Ends when the process has; the test's own time limit is the bound. */
 async function untilGone(pid: number): Promise<void> {
   assert(pid > 1, `${pid} is not a process`);
-  while (await isRunning(pid));
-}
-
-async function untilRead(host: Host, path: string): Promise<string> {
-  for (;;) {
-    const content = await host.read(path).catch(() => '');
-    if (content !== '') return content;
-  }
+  await until(async () => !(await isRunning(pid)));
 }

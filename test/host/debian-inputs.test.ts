@@ -37,6 +37,8 @@ test('the inputs are those that the tool’s own `sed` and `find` would name', a
   await host.link(`${anchors}/other-loop`, '.');
   await host.link(`${anchors}/dangling.crt`, '/none');
   await execute('mkfifo', [host.at(`${anchors}/fifo.crt`)]);
+  await host.link(`${anchors}/link-to-fifo.crt`, 'fifo.crt');
+  await host.link(`${anchors}/link-to-itself.crt`, 'link-to-itself.crt');
   const find = await execute('find', ['-L', host.at(anchors), '-type', 'f', '-name', '*.crt']).catch((error) => error);
   const found = String(find.stdout)
     .trimEnd()

@@ -67,6 +67,28 @@ test('a folder behind an absolute link is watched where the host has it', async 
   await poked;
 });
 
+test('what is changed while it is deaf is no drift, and what is changed after that is', async () => {
+  await using host = await createHost();
+  const [pokes, others] = [new EventEmitter(), new EventEmitter()];
+  let count = 0;
+  await using watch = createDriftWatch(createHostRoot(host.root), () => {
+    count += 1;
+    pokes.emit('poke');
+  });
+  await using witness = createDriftWatch(createHostRoot(host.root), () => others.emit('poke'));
+  for (const each of [watch, witness]) await each.cover([anchors, bundle]);
+  const witnessed = once(others, 'poke');
+  const deafness = watch.deafen();
+  await host.write(`${anchors}/ours.crt`, '');
+  await host.write(bundle, 'ours');
+  await deafness[Symbol.asyncDispose]();
+  await witnessed;
+  const poked = once(pokes, 'poke');
+  await host.write(`${anchors}/theirs.crt`, '');
+  await poked;
+  assert.equal(count, 1);
+});
+
 test('covering again is nothing new, and after the end nobody is poked', async () => {
   await using host = await createHost();
   const pokes: string[] = [];

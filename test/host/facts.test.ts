@@ -14,7 +14,7 @@ const at = '2026-06-01T00:00:00.000Z';
 const full: Facts = {
   runtime: { rebuild: { bundle, at, before: 'a', after: 'b' }, loaded: { invocationId: 'c', bundle } },
   source: { source: 's', certificates: [{ entry: 'e', pem: 'p' }], observed: 'o', onDelete: 'grace', goneSince: at },
-  held: { world: 'w', code: 'StoreIncomplete', message: 'm' },
+  held: { world: 'w', retryMark: 'r', code: 'StoreIncomplete', message: 'm' },
   leaving: true,
 };
 
@@ -102,6 +102,7 @@ test('a part of the state that has not its shape is dropped, and the others stay
     [{ source: { ...source, certificates: 'x' } }, { runtime, held, leaving }],
     [{ source: { ...source, goneSince: 'yesterday' } }, { runtime, held, leaving }],
     [{ held: [] }, { source, runtime, leaving }],
+    [{ held: { ...held, retryMark: 7 } }, { source, runtime, leaving }],
     [{ leaving: 'no' }, { source, runtime, held }],
     [{ other: 1 }, full],
   ] as const) {

@@ -1,0 +1,16 @@
+// Waiting for something that tells nobody when it happens. Real time, whatever timers a test has mocked.
+
+import { setImmediate as next } from 'node:timers/promises';
+
+const patienceNs = 10_000_000_000n;
+
+/** Looks again and again until there is an answer that is neither false nor empty. */
+export async function until<Answer>(look: () => Promise<Answer>): Promise<Answer> {
+  const end = process.hrtime.bigint() + patienceNs;
+  for (;;) {
+    const answer = await look();
+    if (answer !== false && answer !== '') return answer;
+    if (process.hrtime.bigint() > end) throw new Error(`waited in vain for ${String(look)}`);
+    await next();
+  }
+}

@@ -84,6 +84,14 @@ test('a host of which ours was the only certificate trusts none after it', async
   assert.deepEqual(await trustOf(node, ours), { byFile: false, byFolder: false });
 });
 
+test('a file of ours that holds another certificate than its name says is observed as holding none', async () => {
+  await using node = await createNode();
+  const [ours, other] = [create('Ours'), create('Other')];
+  await node.write(`${anchors}/${nameOf(ours)}.crt`, other.pem);
+  const observed = await (await storeOf(node)).observe();
+  assert.deepEqual(observed.anchors, [{ name: nameOf(ours), certificate: undefined }]);
+});
+
 test('a bundle that is broken is observed as one that trusts nothing', async () => {
   await using node = await createNode();
   const ours = create('Ours');

@@ -137,7 +137,7 @@ test('a run of somebody else’s that tears the bundle is made good for by anoth
 test('what a killed run left behind does not get into the bundle', async () => {
   await using node = await createNode();
   const [ours, stranger] = [create('Ours'), create('Stranger')];
-  await node.write(`${bundle}.new`, `${stranger.pem}-----BEGIN CERTIFICATE-----\n`);
+  await node.write(`${bundle}.new`, stranger.pem);
   await reach(node, [ours]);
   await assertTrusted(node, [ours]);
   assert.deepEqual(await trustOf(node, stranger), { byFile: false, byFolder: false });

@@ -81,8 +81,8 @@ test('what is changed while it is deaf is no drift, and what is changed after th
   const deafness = watch.deafen();
   await host.write(`${anchors}/ours.crt`, '');
   await host.write(bundle, 'ours');
-  await deafness[Symbol.asyncDispose]();
   await witnessed;
+  await deafness[Symbol.asyncDispose]();
   const poked = once(pokes, 'poke');
   await host.write(`${anchors}/theirs.crt`, '');
   await poked;

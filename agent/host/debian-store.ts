@@ -20,7 +20,7 @@ import { createDebianIndex } from './debian-index.ts';
 import { anchorPath, anchorsFolder, distributionFolder, listInputs, selectionFile } from './debian-inputs.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
-import { type BundleReading, readBundleFile, type TrustStore } from './trust-store.ts';
+import { type BundleReading, type Rebuilt, readBundleFile, type TrustStore } from './trust-store.ts';
 
 const tool = 'update-ca-certificates';
 const toolTimeoutMs = 120_000;
@@ -36,12 +36,14 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   const index = createDebianIndex(root, commands, storeFolder);
 
   async function observe(): Promise<StoreObservation> {
+    const version = await root.versionOf(bundlePath); // before the content: what is written in between is another one
     const anchors = await readAnchors();
     const links = await root.readLinks(storeFolder);
     const { fingerprints, broken } = await readBundleFile(root, bundlePath);
     return {
       anchors,
       derived: [...links.keys()].flatMap((name) => parseAnchorName(name, '.pem') ?? []),
+      version,
       bundle: broken === undefined ? fingerprints : new Set(),
       indexed: await index.read(anchors, links),
     };
@@ -125,6 +127,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       const inputs = await listInputs(root);
       // Without a single input the tool leaves the bundle as it was.
       if (inputs.length === 0) await root.writeFile(bundlePath, '');
+      const version = await root.versionOf(bundlePath);
       const after = await readBundleFile(root, bundlePath);
       const readings = await Promise.all(inputs.map((path) => readBundleFile(root, path)));
       const lacking = inputs.filter((_, index) =>
@@ -133,7 +136,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       const fault =
         findFault(after, certificates) ??
         (lacking.length > 0 ? `it lacks what is in ${lacking.join(', ')}` : undefined);
-      if (fault === undefined) return { after, inputs, readings };
+      if (fault === undefined) return { version, after, inputs, readings };
       if (run < toolRuns) continue;
       throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
     }
@@ -154,10 +157,10 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     certificates: readonly Certificate[],
     withdrawn: readonly AnchorName[],
     signal: AbortSignal,
-  ): Promise<readonly string[]> {
+  ): Promise<Rebuilt> {
     await refuseBroken((await listInputs(root)).filter((path) => !isOurs(path)));
     const before = await readBundleFile(root, bundlePath);
-    const { after, inputs, readings } = await rebuildWhole(certificates, signal);
+    const { version, after, inputs, readings } = await rebuildWhole(certificates, signal);
     const holderOf = (fingerprint: Fingerprint): string | undefined =>
       inputs.find((_, index) => readings[index]?.fingerprints.has(fingerprint));
     const kept = [...before.fingerprints].filter((fingerprint) => after.fingerprints.has(fingerprint));
@@ -169,12 +172,13 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
     const isWithdrawn = (fingerprint: Fingerprint): boolean => withdrawn.includes(anchorName(fingerprint));
     const left = gone.filter((fingerprint) => !isWithdrawn(fingerprint));
-    return [
+    const warnings = [
       ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`]),
       ...kept
         .filter(isWithdrawn)
         .map((print) => `${print} was taken away and is still trusted through ${holderOf(print)}`),
     ];
+    return { version, warnings };
   }
 
   /** The inputs are given as the tool writes them into links: relative to the store, they hold inside the sandbox too. */
@@ -195,6 +199,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     bundlePath,
     watched: [anchorsFolder, bundlePath],
     observe,
+    version: () => root.versionOf(bundlePath),
     stage,
     writeAnchor: (certificate) => root.writeFile(anchorPath(anchorName(certificate.fingerprint)), certificate.pem),
     removeAnchor: (name) => root.remove(anchorPath(name)),

@@ -63,7 +63,7 @@ function parseFacts(text: string): Facts {
   if (typeof parsed !== 'object' || parsed === null || !('version' in parsed)) return noFacts;
   const { version, ...facts } = parsed;
   if (typeof version !== 'number' || version > schemaVersion) {
-    throw new AgentError('StateTooNew', { path: factsPath, found: Number(version), known: schemaVersion });
+    throw new AgentError('StateTooNew', { path: factsPath, found: JSON.stringify(version), known: schemaVersion });
   }
   const known = Object.entries(facts).filter(([part, value]) => shapes.get(part)?.(value) === true);
   return { ...noFacts, ...Object.fromEntries(known) };
@@ -102,8 +102,10 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
   [
     'runtime',
     record({
-      rebuild: optional(record({ bundle: text, at: time, before: text, after: optional(text) })),
-      loaded: optional(record({ invocationId: text, bundle: text })),
+      rebuild: optional(
+        record({ bundle: text, at: time, before: text, after: optional(text), version: optional(text) }),
+      ),
+      loaded: optional(record({ invocationId: text, bundle: text, version: optional(text) })),
     }),
   ],
   ['held', record({ world: text, retryMark: optional(text), code: text, message: text })],

@@ -47,19 +47,31 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     'write-anchor': ({ certificate }) => store.writeAnchor(certificate),
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': ({ name }) => store.removeAnchor(name),
-    'rebuild-store': ({ certificates, withdrawn }, signal) => store.rebuild(certificates, withdrawn, signal),
-    reindex: (_, signal) => store.reindex(signal),
-    'note-after': async (_, signal) => {
-      const { rebuild } = (await facts.read()).runtime;
-      if (rebuild !== undefined) await noteRuntime({ rebuild: { ...rebuild, after: await runtime.mark(signal) } });
+    'rebuild-store': async ({ certificates, withdrawn }, signal) => {
+      const { version, warnings } = await store.rebuild(certificates, withdrawn, signal);
+      await noteRebuild({ version });
+      return warnings;
     },
+    reindex: (_, signal) => store.reindex(signal),
+    'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
     'restart-runtime': (_, signal) => runtime.restart(signal),
-    'note-loaded': async ({ bundle }, signal) =>
-      noteRuntime({ loaded: { invocationId: await runtime.identify(signal), bundle } }),
+    'note-loaded': async ({ unit, bundle, version }, signal) => {
+      const invocationId = await runtime.identify(signal);
+      const expected = version ?? (await facts.read()).runtime.rebuild?.version;
+      const found = await store.version();
+      if (found !== expected) return [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
+      await noteRuntime({ loaded: { invocationId, bundle, version: found } });
+      return [];
+    },
     'await-runtime': async (_, signal) => {
       await runtime.identify(signal);
     },
   };
+
+  async function noteRebuild(change: Partial<NonNullable<Observation['record']['rebuild']>>): Promise<void> {
+    const { rebuild } = (await facts.read()).runtime;
+    if (rebuild !== undefined) await noteRuntime({ rebuild: { ...rebuild, ...change } });
+  }
 
   async function noteRuntime(change: Partial<Observation['record']>): Promise<void> {
     const { runtime: record } = await facts.read();

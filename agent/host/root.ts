@@ -26,6 +26,8 @@ export interface HostRoot {
   resolve(path: string): Promise<string>;
   /** Follows links; a folder or a special file is `StoreUnreadable`. */
   readFile(path: string): Promise<Uint8Array | 'absent'>;
+  /** Inode, size and time of change (stat(2)) of the file behind links: another answer whenever it was written or replaced. */
+  versionOf(path: string): Promise<string>;
   /** The target as it is written in the link itself; undefined where there is no link. */
   readLink(path: string): Promise<string | undefined>;
   readFolder(path: string): Promise<readonly FolderEntry[] | 'absent'>;
@@ -60,6 +62,16 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
       if (!stat.isFile()) throw new Error('not a regular file');
       if (stat.size > maxFileBytes) throw new Error(`larger than ${maxFileBytes} bytes`);
       return await file.readFile();
+    } catch (error) {
+      if (isAbsent(error)) return 'absent';
+      throw readFailure(path, error);
+    }
+  }
+
+  async function versionOf(path: string): Promise<string> {
+    try {
+      const { ino, size, ctimeNs } = await fs.lstat(onMachine(await resolve(path)), { bigint: true });
+      return `${ino}.${size}.${ctimeNs}`;
     } catch (error) {
       if (isAbsent(error)) return 'absent';
       throw readFailure(path, error);
@@ -200,6 +212,7 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     path: root,
     resolve,
     readFile,
+    versionOf,
     readLink,
     readFolder,
     readLinks,

@@ -11,18 +11,27 @@ export interface TrustStore {
   /** Folders and files whose change means that somebody else touched the store. */
   readonly watched: readonly string[];
   observe(): Promise<StoreObservation>;
+  /** {@link StoreObservation.version}, now. */
+  version(): Promise<string>;
   /** Builds the new store beside the real one and verifies that. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
   stage(certificates: readonly Certificate[], without: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   writeAnchor(certificate: Certificate): Promise<void>;
   removeAnchor(name: AnchorName): Promise<void>;
   unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   reindex(signal: AbortSignal): Promise<void>;
-  /** Runs the family's tool and reads back. Answers with warnings: foreign certificates that left with their own input. */
+  /** Runs the family's tool and reads back. */
   rebuild(
     certificates: readonly Certificate[],
     withdrawn: readonly AnchorName[],
     signal: AbortSignal,
-  ): Promise<readonly string[]>;
+  ): Promise<Rebuilt>;
+}
+
+export interface Rebuilt {
+  /** {@link StoreObservation.version} of what was read back. */
+  readonly version: string;
+  /** Foreign certificates that left with their own input, and withdrawn ones that somebody else's file still holds. */
+  readonly warnings: readonly string[];
 }
 
 export interface BundleReading {

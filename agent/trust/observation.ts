@@ -20,6 +20,8 @@ export interface StoreObservation {
   readonly anchors: readonly Anchor[];
   /** What the store's tool made of our anchors beside the bundle, whether its anchor is still there or not. */
   readonly derived: readonly AnchorName[];
+  /** Which file the bundle is: another one whenever anybody has written it. */
+  readonly version: string;
   /** The effective bundle; empty when it is absent or a block of it does not parse, since OpenSSL then loads nothing. */
   readonly bundle: ReadonlySet<Fingerprint>;
   /** Our certificates that are found by a look-up in the store's folder too. */
@@ -42,15 +44,19 @@ export type RuntimeMark = string;
 
 /** Facts on the host's disk about rebuilds and the runtime. */
 export interface RuntimeRecord {
-  /** The last rebuild, to which bundle, and who ran before it and after it; without `after` it did not come to its end. */
+  /**
+   * The last rebuild: to which bundle, who ran before it and after it, and the version of the store that it left; without
+   * `after` it did not come to its end.
+   */
   readonly rebuild?: {
     readonly bundle: BundleDigest;
     readonly at: string;
     readonly before: RuntimeMark;
     readonly after?: RuntimeMark;
+    readonly version?: string;
   };
-  /** A process that is known to have started with this bundle in the store. */
-  readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest };
+  /** A process that is known to have started with this bundle in the store, and the store's version while it ran. */
+  readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest; readonly version?: string };
 }
 
 export interface Observation {

@@ -24,7 +24,13 @@ export type Step =
   | { readonly kind: 'reindex' }
   | { readonly kind: 'note-after'; readonly bundle: BundleDigest }
   | { readonly kind: 'restart-runtime'; readonly unit: string }
-  | { readonly kind: 'note-loaded'; readonly unit: string; readonly bundle: BundleDigest }
+  | {
+      readonly kind: 'note-loaded';
+      readonly unit: string;
+      readonly bundle: BundleDigest;
+      /** What the store must be still for the note to be true; undefined: as the rebuild in this plan has left it. */
+      readonly version: string | undefined;
+    }
   | { readonly kind: 'await-runtime'; readonly unit: string; readonly evidence: string };
 
 export function planTrust(desired: TrustBundle, observed: Observation): readonly Step[] {
@@ -58,10 +64,7 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
   const reindex: Step[] = unindexed ? [{ kind: 'reindex' }] : [];
   const changes = missing.length > 0 || surplus.length > 0 || untrusted.length > 0;
   if (!changes && !isRebuildOpen(desired, record)) return [...unindex, ...reindex];
-  const stage: Step[] =
-    untrusted.length > 0 || missing.length > 0
-      ? [{ kind: 'stage-store', certificates: desired.certificates, without: surplus }]
-      : [];
+  const stage: Step[] = changes ? [{ kind: 'stage-store', certificates: desired.certificates, without: surplus }] : [];
   return [
     ...stage,
     { kind: 'note-before', bundle: desired.digest },
@@ -80,31 +83,43 @@ function isRebuildOpen(desired: TrustBundle, { rebuild }: RuntimeRecord): boolea
   return rebuild.bundle !== desired.digest || rebuild.after === undefined;
 }
 
-function planRuntime(desired: TrustBundle, { runtime, record }: Observation, rebuilds: boolean): Step[] {
+function planRuntime(desired: TrustBundle, { store, runtime, record }: Observation, rebuilds: boolean): Step[] {
   const untouched = record.rebuild === undefined && !rebuilds;
   if (runtime.kind === 'none' || untouched) return [];
   const { unit } = runtime;
   if (runtime.kind !== 'running') return [{ kind: 'await-runtime', unit, evidence: runtime.evidence }];
-  const noteLoaded: Step = { kind: 'note-loaded', unit, bundle: desired.digest };
-  const loading = loadedBy(runtime.invocationId, record, desired.digest, rebuilds);
-  if (loading === 'noted') return [];
-  return loading === 'follows' ? [noteLoaded] : [{ kind: 'restart-runtime', unit }, noteLoaded];
+  const version = rebuilds ? undefined : store.version;
+  const noteLoaded: Step = { kind: 'note-loaded', unit, bundle: desired.digest, version };
+  switch (loadedBy(runtime.invocationId, record, desired.digest, version)) {
+    case 'noted':
+      return [];
+    case 'follows':
+      return [noteLoaded];
+    case 'stale':
+      return [{ kind: 'restart-runtime', unit }, noteLoaded];
+  }
 }
 
 /**
- * Whether the running process loaded the desired bundle when it started: it is noted so; or it follows from its having
- * started after the end of the rebuild, since it is neither of the processes seen before and after; or it is stale.
+ * Whether the running process loaded the desired bundle when it started: it is noted so; or it follows, since it started
+ * after the end of the rebuild, being neither of the processes seen before and after, and nobody has written the store
+ * since; or it is stale. A process that is noted keeps what it loaded, whoever writes the store later.
  */
 function loadedBy(
   invocationId: string,
   { rebuild, loaded }: RuntimeRecord,
   bundle: BundleDigest,
-  rebuilds: boolean,
+  version: string | undefined,
 ): 'noted' | 'follows' | 'stale' {
-  if (loaded?.invocationId === invocationId) return loaded.bundle === bundle ? 'noted' : 'stale';
-  if (rebuilds || rebuild?.after === undefined) return 'stale';
+  if (loaded?.invocationId === invocationId) {
+    if (loaded.bundle !== bundle) return 'stale';
+    return version === undefined || version === loaded.version ? 'noted' : 'follows';
+  }
+  if (version === undefined || rebuild?.after === undefined) return 'stale';
   const seen = new Set([rebuild.before, rebuild.after]);
-  return seen.has(invocationId) || seen.has('unknown') ? 'stale' : 'follows';
+  const isLater = !seen.has(invocationId) && !seen.has('unknown');
+  const isSame = version === rebuild.version || (loaded?.bundle === bundle && version === loaded.version);
+  return isLater && isSame ? 'follows' : 'stale';
 }
 
 /** The sentence for a step: logs, `--dry-run` and tests say the same. */

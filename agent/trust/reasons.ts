@@ -182,7 +182,7 @@ export const operationalReasons = {
     retry: 'transient',
     meaning: 'The state on the host was written by a newer agent. This one leaves everything as it is.',
     remedy: 'Run the newer version of the agent on this node.',
-    message: ({ path, found, known }: PathArgs & { readonly found: number; readonly known: number }) =>
+    message: ({ path, found, known }: PathArgs & { readonly found: string; readonly known: number }) =>
       `${path} has schema version ${found}, this agent knows ${known}`,
   }),
 } as const;

@@ -27,7 +27,7 @@ test('an installed certificate is in the bundle and found by look-ups, and what 
 
 test('an empty host without any folder is observed as one that trusts nothing, and is left as it is', async () => {
   await using host = await createEmptyRoot();
-  const nothing = { anchors: [], derived: [], bundle: new Set(), indexed: new Set() };
+  const nothing = { anchors: [], derived: [], version: 'absent', bundle: new Set(), indexed: new Set() };
   assert.deepEqual(await (await storeOf(host)).observe(), nothing);
   assert.deepEqual(await host.list('/'), []);
 });

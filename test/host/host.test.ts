@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Step } from '../../agent/trust/plan.ts';
 import { createCertificate, type TestCertificate } from '../support/certificates.ts';
-import { nameOf, tool } from '../support/debian.ts';
+import { bundle, nameOf, tool } from '../support/debian.ts';
 import { openSandbox, planFor, reach } from '../support/host-steps.ts';
-import { createSandbox, type Sandbox } from '../support/sandbox.ts';
+import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 
 const { signal } = new AbortController();
 const unit = 'containerd.service';
@@ -75,6 +75,36 @@ test('a new process of a runtime that trusts it all, as after a reboot, is noted
   await reach(node, [one]);
   await node.runtime.systemctl('restart', unit);
   assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+});
+
+test('a runtime that somebody started on a torn store which somebody else mended before we looked is restarted', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  await node.write(bundle, 'torn');
+  await node.runtime.systemctl('restart', unit);
+  await updateStore(node.root);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+});
+
+test('a store that somebody else rebuilds whole costs a note and no restart', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  await updateStore(node.root);
+  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+});
+
+test('a store that somebody writes while the runtime is restarted proves nothing, and the next pass restarts it', async () => {
+  await using node = await createNode();
+  const host = await openSandbox(node);
+  for (const step of await planFor(host, [one])) {
+    if (step.kind === 'note-loaded') await updateStore(node.root);
+    const warnings = await host.apply(step, signal);
+    if (step.kind === 'note-loaded') assert.match(String(warnings), /containerd.service loaded is not known/);
+  }
+  assert.deepEqual(
+    (await planFor(host, [one])).map(({ kind }) => kind),
+    ['restart-runtime', 'note-loaded'],
+  );
 });
 
 test('a change that is taken back before the restart leaves the runtime undisturbed', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createBundle, emptyBundle, type TrustBundle } from '../../agent/trust/bundle.ts';
+import { type BundleDigest, createBundle, emptyBundle, type TrustBundle } from '../../agent/trust/bundle.ts';
 import type { Certificate, Fingerprint } from '../../agent/trust/certificate.ts';
 import { type AnchorName, anchorName, type Observation, type RuntimeRecord } from '../../agent/trust/observation.ts';
 import { describeStep, planTrust, type Step } from '../../agent/trust/plan.ts';
@@ -20,6 +20,7 @@ class ModelHost {
   anchors = new Map<AnchorName, Certificate>();
   derived = new Set<AnchorName>();
   bundle = new Set<Fingerprint>();
+  version = 1;
   record: RuntimeRecord = {};
   process = 1;
   /** What the running process loaded at its start. */
@@ -32,7 +33,13 @@ class ModelHost {
       anchors.flatMap(({ name, certificate }) => (this.derived.has(name) ? [certificate.fingerprint] : [])),
     );
     return {
-      store: { anchors, derived: [...this.derived], bundle: new Set(this.bundle), indexed },
+      store: {
+        anchors,
+        derived: [...this.derived],
+        version: `${this.version}`,
+        bundle: new Set(this.bundle),
+        indexed,
+      },
       runtime: { kind: 'running', unit, invocationId: `process-${this.process}` },
       record: this.record,
     };
@@ -56,20 +63,20 @@ class ModelHost {
         return;
       case 'rebuild-store':
         this.rebuildStore();
+        this.noteRebuild({ version: `${this.version}` });
         return;
       case 'reindex':
         this.derived = new Set(this.anchors.keys());
         return;
       case 'note-after':
-        assert(this.record.rebuild !== undefined);
-        this.record = { ...this.record, rebuild: { ...this.record.rebuild, after: `process-${this.process}` } };
+        this.noteRebuild({ after: `process-${this.process}` });
         return;
       case 'restart-runtime':
         this.restart();
         this.restarts += 1;
         return;
       case 'note-loaded':
-        this.record = { ...this.record, loaded: { invocationId: `process-${this.process}`, bundle: step.bundle } };
+        this.noteLoaded(step.bundle, step.version ?? this.record.rebuild?.version);
         return;
       case 'await-runtime':
         return;
@@ -78,9 +85,27 @@ class ModelHost {
     }
   }
 
+  noteRebuild(change: Partial<NonNullable<RuntimeRecord['rebuild']>>): void {
+    assert(this.record.rebuild !== undefined);
+    this.record = { ...this.record, rebuild: { ...this.record.rebuild, ...change } };
+  }
+
+  noteLoaded(bundle: BundleDigest, expected: string | undefined): void {
+    const version = `${this.version}`;
+    if (version !== expected) return;
+    this.record = { ...this.record, loaded: { invocationId: `process-${this.process}`, bundle, version } };
+  }
+
   rebuildStore(): void {
+    this.version += 1;
     this.bundle = new Set([...this.anchors.values()].map(({ fingerprint }) => fingerprint));
     this.derived = new Set(this.anchors.keys());
+  }
+
+  /** Half of a bundle, as of two tools at once. */
+  damage(): void {
+    this.version += 1;
+    this.bundle = new Set([...this.bundle].slice(1));
   }
 
   restart(): void {
@@ -88,10 +113,14 @@ class ModelHost {
     this.loaded = new Set(this.bundle);
   }
 
+  /** As a pass does: what the plan wants after it was carried out, once more. */
   carryOut(desired: TrustBundle): readonly Step[] {
-    const plan = planTrust(desired, this.observe());
-    for (const step of plan) this.apply(step);
-    return plan;
+    const rounds = [1, 2].map(() => {
+      const plan = planTrust(desired, this.observe());
+      for (const step of plan) this.apply(step);
+      return plan;
+    });
+    return rounds.flat();
   }
 
   assertTrusts(desired: TrustBundle): void {
@@ -175,6 +204,55 @@ test('a restart by anybody at any moment never gives a process without the bundl
       host.assertTrusts(second);
     }),
   );
+});
+
+test('whoever damages, mends and restarts in whatever order, an empty plan never stands for a process without the bundle', () => {
+  const event = fc.oneof(
+    fc.record({ kind: fc.constantFrom('damage', 'mend', 'restart') }),
+    fc.record({
+      kind: fc.constant('pass' as const),
+      meanwhile: fc.constantFrom('damage', 'restart', 'nothing'),
+      after: fc.nat(12),
+    }),
+  );
+  const happen = (host: ModelHost, kind: string): void => {
+    if (kind === 'damage') host.damage();
+    else if (kind === 'mend') host.rebuildStore();
+    else if (kind === 'restart') host.restart();
+  };
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 8 }), (events) => {
+      const host = new ModelHost();
+      const desired = makeBundle(one, two);
+      host.carryOut(desired);
+      for (const happening of events) {
+        if ('after' in happening) {
+          const plan = planTrust(desired, host.observe());
+          for (const step of plan.slice(0, happening.after)) host.apply(step);
+          happen(host, happening.meanwhile);
+          for (const step of plan.slice(happening.after)) host.apply(step);
+        } else happen(host, happening.kind);
+        if (planTrust(desired, host.observe()).length === 0) host.assertTrusts(desired);
+      }
+      host.carryOut(desired);
+      host.assertTrusts(desired);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('a store that somebody else rebuilds whole costs a note, and a process that started before the note a restart', () => {
+  const host = new ModelHost();
+  host.carryOut(makeBundle(one));
+  host.rebuildStore();
+  assert.deepEqual(
+    host.carryOut(makeBundle(one)).map(({ kind }) => kind),
+    ['note-loaded'],
+  );
+  host.rebuildStore();
+  host.restart();
+  assert.equal(host.carryOut(makeBundle(one))[0]?.kind, 'restart-runtime');
+  host.assertTrusts(makeBundle(one));
 });
 
 test('a runtime that restarts in the middle of the tool, before the bundle is replaced, is stale', () => {

@@ -68,7 +68,10 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
     // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
     async openHost() {
       const host = await openHost({ root, runtime: 'required', now });
-      lock ??= await lockHost(root);
+      if (lock === undefined) {
+        lock = await lockHost(root);
+        await host.sweep();
+      }
       await drift.cover(host.watched);
       return host;
     },

@@ -2,11 +2,13 @@
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Outcome } from './reconcile.ts';
-import { type NodeState, soonestExpiry } from './trust/status.ts';
+import { type NodeState, type Status, soonestExpiry } from './trust/status.ts';
 
 export interface Metrics {
-  /** After a pass that took so many milliseconds. */
-  observe(outcome: Outcome, durationMs: number): void;
+  /** What is told of the node from now on. */
+  tell(status: Status): void;
+  /** A pass that took so many milliseconds. */
+  count(outcome: Outcome, durationMs: number): void;
   /** The Prometheus text format. */
   render(): Promise<string>;
   readonly contentType: string;
@@ -51,14 +53,16 @@ export function createMetrics(): Metrics {
     registers,
   });
   return {
-    observe({ status, steps }, durationMs) {
+    tell({ state: present, trusted }) {
+      for (const name of states) state.set({ state: name }, name === present ? 1 : 0);
+      if (trusted === undefined) return;
+      certificates.set(trusted.certificates.length);
+      expiry.set((soonestExpiry(trusted)?.getTime() ?? 0) / 1000);
+    },
+    count({ status, steps }, durationMs) {
       passes.inc({ result: status.state, reason: status.reason });
       duration.observe(durationMs / 1000);
-      for (const name of states) state.set({ state: name }, name === status.state ? 1 : 0);
       restarts.inc(steps.filter(({ kind }) => kind === 'restart-runtime').length);
-      if (status.trusted === undefined) return;
-      certificates.set(status.trusted.certificates.length);
-      expiry.set((soonestExpiry(status.trusted)?.getTime() ?? 0) / 1000);
     },
     render: () => registry.metrics(),
     contentType: registry.contentType,

@@ -47,6 +47,7 @@ export function createNodePass(options: NodePassOptions): NodePass {
         chooseAim: (facts) => chooseAim(membership, facts),
         retryMark,
         report: async (status, reportSignal) => {
+          metrics.tell(status);
           unwritten = await writer.write(status, reportSignal).then(() => undefined, toKubeError);
         },
         onStep: (step) => log.info({ step: describeStep(step) }, 'step done'),
@@ -54,7 +55,7 @@ export function createNodePass(options: NodePassOptions): NodePass {
       signal,
     );
     const durationMs = Math.round(performance.now() - startedAt);
-    metrics.observe(outcome, durationMs);
+    metrics.count(outcome, durationMs);
     tell(outcome, durationMs);
     if (unwritten !== undefined) log.warn({ evidence: unwritten.message }, 'status not written');
     const untold = unwritten?.failure ?? (snapshot.kind === 'unavailable' ? snapshot : undefined);

@@ -69,9 +69,10 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   return { ...report, steps };
 }
 
-async function decide(
+/** What the host shall trust, and why. Reads the source where that is the aim. */
+export async function decide(
   aim: Aim,
-  context: PassContext,
+  context: Pick<PassContext, 'source' | 'now' | 'graceMs' | 'admission'>,
   host: Host,
   observed: Observation,
   signal: AbortSignal,
@@ -88,7 +89,7 @@ async function decide(
 }
 
 /** A store that drops certificates which are not CAs cannot be told to keep them. */
-export function admissionFor(
+function admissionFor(
   host: Host,
   { maxCertificates, allowNonCa }: PassContext['admission'],
 ): Omit<AdmissionOptions, 'now'> {

@@ -398,7 +398,7 @@ test('a node that was never enabled gets nothing and says so', async (t) => {
   stage.apply({ a: corp.pem });
   stage.run({ enabledBy: { key: 'node-trust-agent/enabled', value: 'true' } });
   const { message } = await stage.says(({ state }) => state === 'Disabled');
-  assert.match(message ?? '', /not in the pool/);
+  assert.match(message ?? '', /not known to be enabled/);
   await stage.assertTrusts([], [corp]);
 });
 

@@ -5,9 +5,7 @@ import { AgentError } from '../errors.ts';
 import { type Host, openHost } from '../host/host.ts';
 import { lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
-import { type Aim, admissionFor, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
-import { decideTrust, withdrawTrust } from '../trust/desired.ts';
-import { ownOnHost } from '../trust/observation.ts';
+import { type Aim, decide, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
 import { describeStep, planTrust, type Step } from '../trust/plan.ts';
 import { explainOperational } from '../trust/reasons.ts';
 import type { Source } from '../trust/source.ts';
@@ -99,9 +97,10 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
   const now = (): Date => new Date();
   const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now });
   if (values.dryRun) return describePlan(wish, await open(), values.json, terminal, signal);
-  await open(); // a folder that is no host we know gets not even a lock
+  const host = await open(); // a folder that is no host we know gets not even a lock
   const lock = await lockHost(root);
   try {
+    await host.sweep();
     const outcome = await reconcile(
       {
         ...wish,
@@ -130,12 +129,10 @@ async function describePlan(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<ExitCode> {
-  const { source, aim } = wish;
+  const { source, aim, admission } = wish;
   const observed = await host.observe('glance', signal);
-  const { source: memory } = await host.facts.read();
-  const admission = admissionFor(host, wish.admission);
-  const context = { source: source.name, memory, onHost: ownOnHost(observed), now: new Date(), graceMs: 0, admission };
-  const decision = aim === 'withdraw' ? withdrawTrust(source.name) : decideTrust(await source.read(signal), context);
+  const context = { source, admission, now: () => new Date(), graceMs: 0 };
+  const decision = await decide(aim, context, host, observed, signal);
   const accepted = decision.verdict.kind === 'admitted' || decision.verdict.kind === 'withdrawn';
   const plan: readonly Step[] = accepted ? planTrust(decision.desired, observed) : [];
   if (decision.verdict.kind === 'wrong-type') {

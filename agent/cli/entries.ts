@@ -30,7 +30,7 @@ export class UnreadableError extends Error {}
 export async function readSource(path: string, terminal: Terminal): Promise<NamedSource> {
   try {
     if (path === '-') return parseContent('standard input', '-', await terminal.readInput());
-    if ((await stat(path)).isDirectory()) return await readFolder(path);
+    if ((await stat(path)).isDirectory()) return await readFolder(path, terminal);
     return parseContent(`file ${path}`, basename(path), await readWhole(path));
   } catch (error) {
     if (error instanceof UnreadableError) throw error;
@@ -61,11 +61,12 @@ function keyOf(entry: string): string {
 }
 
 /** An entry a file. A mounted Secret keeps its own book-keeping in names that begin with two dots. */
-async function readFolder(path: string): Promise<NamedSource> {
+async function readFolder(path: string, terminal: Terminal): Promise<NamedSource> {
   const entries = new Map<string, Uint8Array>();
-  for (const name of (await readdir(path)).sort()) {
+  for (const name of (await readdir(path)).filter((entry) => !entry.startsWith('..')).sort()) {
     const file = join(path, name);
-    if (!name.startsWith('..') && (await stat(file)).isFile()) entries.set(name, await readWhole(file));
+    if ((await stat(file)).isFile()) entries.set(name, await readWhole(file));
+    else terminal.err(`note: ${file} is not a file and was not read\n`);
   }
   return { name: `folder ${path}`, snapshot: { kind: 'present', entries, onDelete: 'grace' }, findings: [] };
 }

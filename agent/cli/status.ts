@@ -11,7 +11,8 @@ interface Row {
   readonly node: string;
   readonly state: string;
   readonly reason: string;
-  readonly certificates: string;
+  /** Null where no agent has told it. */
+  readonly certificates: number | null;
   readonly expiresAt: string;
   readonly updatedAt: string;
   readonly message: string;
@@ -21,7 +22,7 @@ export const status = defineCommand({
   name: 'status',
   synopsis: '[FLAGS] [NODE…]',
   about: `Prints what the agents tell on their Nodes: of the named ones, or of all that an agent has ever written to.
-Ends with 1 while one of them is neither Synced nor Disabled.`,
+Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`,
   flags: {
     kubeconfig: textFlag('kubeconfig', 'Instead of the kubeconfig of the user', {
       placeholder: 'FILE',
@@ -42,7 +43,7 @@ Ends with 1 while one of them is neither Synced nor Disabled.`,
       const rows = [...known.values()].filter(({ node, state }) =>
         positionals.length > 0 ? positionals.includes(node) : state !== '',
       );
-      const synced = rows.every(({ state }) => state === 'Synced' || state === 'Disabled');
+      const synced = rows.length > 0 && rows.every(({ state }) => state === 'Synced' || state === 'Disabled');
       if (values.json) terminal.out(`${JSON.stringify({ version: 1, synced, nodes: rows }, null, 2)}\n`);
       else print(rows, terminal);
       return synced ? 0 : 1;
@@ -60,7 +61,7 @@ function toRow(node: string, annotations: ReadonlyMap<string, string>): Row {
     node,
     state: own('state'),
     reason: own('reason'),
-    certificates: own('certificates'),
+    certificates: /^\d+$/.test(own('certificates')) ? Number(own('certificates')) : null,
     expiresAt: own('expires-at'),
     updatedAt: own('updated-at'),
     message: own('message'),
@@ -77,7 +78,7 @@ function print(rows: readonly Row[], terminal: Terminal): void {
     node,
     state || 'unknown',
     reason || '-',
-    certificates || '-',
+    String(certificates ?? '-'),
     expiresAt.slice(0, 10) || '-',
   ]);
   const table = [['NODE', 'STATE', 'REASON', 'CERTIFICATES', 'EXPIRES'], ...cells];

@@ -3,7 +3,7 @@
 import { type Admission, type AdmissionOptions, admit, type Finding } from '../trust/admission.ts';
 import { explainOperational } from '../trust/reasons.ts';
 import { describeFinding } from '../trust/status.ts';
-import { defineCommand, type ExitCode, type Terminal } from './command.ts';
+import { defineCommand, type Terminal } from './command.ts';
 import { type NamedSource, readSource, UnreadableError } from './entries.ts';
 import { countFlag, switchFlag } from './flags.ts';
 
@@ -35,18 +35,20 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
     const nonCa = values.allowNonCa ? 'warning' : 'error';
     const options = { maxCertificates: values.maxCertificates, nonCa, now: new Date() } as const;
     const judged: Judged[] = [];
+    let unread = 0;
     for (const path of positionals) {
       try {
         judged.push(judge(await readSource(path, terminal), options));
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error;
         terminal.err(`node-trust validate: ${error.message}\n`);
-        return 3;
+        unread += 1;
       }
     }
-    if (values.json) terminal.out(`${JSON.stringify(toJson(judged), null, 2)}\n`);
+    const accepted = unread === 0 && judged.every((source) => source.accepted);
+    if (values.json) terminal.out(`${JSON.stringify(toJson(judged, accepted), null, 2)}\n`);
     else for (const source of judged) print(source, terminal);
-    return judged.every(({ accepted }) => accepted) ? 0 : (1 satisfies ExitCode);
+    return unread > 0 ? 3 : accepted ? 0 : 1;
   },
 });
 
@@ -70,10 +72,10 @@ function judge({ name, snapshot, findings: ofForm }: NamedSource, options: Admis
 }
 
 /** The shape is part of the interface: fields are added, never changed, within a version. */
-function toJson(judged: readonly Judged[]): unknown {
+function toJson(judged: readonly Judged[], accepted: boolean): unknown {
   return {
     version: 1,
-    accepted: judged.every(({ accepted }) => accepted),
+    accepted,
     certificates: judged.flatMap(({ certificates }) =>
       certificates.map(({ entry, certificate: { subject, fingerprint, notBefore, notAfter } }) => {
         return { entry, subject, fingerprint, notBefore: notBefore.toISOString(), notAfter: notAfter.toISOString() };

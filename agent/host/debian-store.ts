@@ -200,6 +200,10 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     watched: [anchorsFolder, bundlePath],
     observe,
     version: () => root.versionOf(bundlePath),
+    async sweep() {
+      for (const folder of [anchorsFolder, storeFolder]) await root.sweep(folder);
+      await root.removeFolder(stageFolder);
+    },
     stage,
     writeAnchor: (certificate) => root.writeFile(anchorPath(anchorName(certificate.fingerprint)), certificate.pem),
     removeAnchor: (name) => root.remove(anchorPath(name)),

@@ -6,7 +6,7 @@ import type { Observation, RuntimeFacts } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
-import { createFactsFile, type FactsFile } from './facts.ts';
+import { createFactsFile, type FactsFile, stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 
@@ -17,6 +17,8 @@ export interface Host {
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
+  /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
+  sweep(): Promise<void>;
   /** A glance does for a pass with nothing to do; a proof asks the service manager. */
   observe(look: 'glance' | 'ask', signal: AbortSignal): Promise<Observation>;
   /** Answers with warnings. A step is begun only while the signal is not aborted, and then ended. */
@@ -84,6 +86,10 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     keepsNonCa: distribution.keepsNonCa,
     watched: [...store.watched, ...runtime.watched],
     facts,
+    async sweep() {
+      await store.sweep();
+      await root.sweep(stateFolder);
+    },
     async observe(look, signal) {
       const { runtime: record } = await facts.read();
       return { store: await store.observe(), runtime: await runtime.observe(look, signal), record };

@@ -44,6 +44,8 @@ export interface HostRoot {
   /** Removes a folder of ours with all it holds, without following links out of it. */
   removeFolder(path: string): Promise<void>;
   makeFolder(path: string): Promise<void>;
+  /** Removes from a folder what a process that was killed had under a temporary name. Only for whoever writes there alone. */
+  sweep(folder: string): Promise<void>;
 }
 
 /** Bundles are about 250 KB; nothing we read is honestly larger than this. */
@@ -194,6 +196,13 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     }
   }
 
+  async function sweep(folder: string): Promise<void> {
+    const entries = await readFolder(folder);
+    for (const { name } of entries === 'absent' ? [] : entries) {
+      if (/^\.node-trust-[0-9a-f]{12}\.tmp$/.test(name)) await remove(posix.join(folder, name));
+    }
+  }
+
   /** A new folder is durable once the folder that names it is. */
   async function makeFolders(folder: string): Promise<void> {
     const first = await fs.mkdir(onMachine(folder), { recursive: true, mode: 0o755 });
@@ -222,6 +231,7 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     remove,
     removeFolder,
     makeFolder,
+    sweep,
   };
 }
 

@@ -13,6 +13,8 @@ export interface TrustStore {
   observe(): Promise<StoreObservation>;
   /** {@link StoreObservation.version}, now. */
   version(): Promise<string>;
+  /** Removes what an agent that was killed has left half-made. */
+  sweep(): Promise<void>;
   /** Builds the new store beside the real one and verifies that. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
   stage(certificates: readonly Certificate[], without: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   writeAnchor(certificate: Certificate): Promise<void>;

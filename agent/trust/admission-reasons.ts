@@ -83,7 +83,8 @@ export const admissionReasons = {
   DerEncoded: admission({
     severity: 'error',
     meaning: 'The value is binary DER. Trust stores read PEM.',
-    remedy: 'Convert it to PEM: `openssl x509 -inform der -in FILE -out FILE.pem`.',
+    remedy:
+      'Convert it to PEM: `openssl x509 -inform der -in FILE -out FILE.pem`; of PKCS #7 `openssl pkcs7 -inform der -print_certs`, of PKCS #12 `openssl pkcs12 -cacerts -nokeys`.',
     message: ({ isCertificate }: { readonly isCertificate: boolean }) =>
       isCertificate
         ? 'the value is a certificate in DER, expected PEM'
@@ -97,7 +98,7 @@ export const admissionReasons = {
   }),
   InvalidBase64: admission({
     severity: 'error',
-    meaning: 'The body of a certificate block is not base64.',
+    meaning: 'The body of a certificate block, or the value in a manifest, is not base64.',
     remedy: 'Copy the certificate again, whole and unchanged.',
     message: ({ fault }: { readonly fault: keyof typeof base64Faults }) => base64Faults[fault],
   }),

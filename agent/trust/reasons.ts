@@ -170,6 +170,15 @@ export const operationalReasons = {
     remedy: 'Wait, or restart the runtime on this node by hand.',
     message: ({ unit, until }: { readonly unit: string; readonly until: string }) => `${unit} is restarted at ${until}`,
   }),
+  NodeNotEnabled: operational({
+    severity: 'warning',
+    retry: 'transient',
+    meaning:
+      'The Node does not carry the label of the pool, and this agent did not see it leave the pool: what is there stays.',
+    remedy: 'Label the Node to go on, or run `node-trust remove` on it to take the certificates away.',
+    message: ({ certificates }: { readonly certificates: string }) =>
+      `this Node is not known to be enabled, so ${certificates} of ours on it can be neither added to nor taken away`,
+  }),
   HostLocked: operational({
     severity: 'error',
     retry: 'transient',

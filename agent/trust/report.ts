@@ -151,9 +151,8 @@ function judgeLeaving({ code, until }: Extract<Verdict, { kind: 'leaving' }>, so
 
 function judgeKept({ certificates: { length } }: Trusted): Omit<Judgement, 'next'> {
   if (length === 0)
-    return { state: 'Disabled', reason: '', message: 'this node is not in the pool; nothing of ours is on it' };
-  const message = `this node is not in the pool and was not seen to leave it, so ${certificates(length)} of ours stay; node-trust remove takes them away`;
-  return { state: 'Waiting', reason: '', message };
+    return { state: 'Disabled', reason: '', message: 'this Node is not known to be enabled; nothing of ours is on it' };
+  return judge('Waiting', 'NodeNotEnabled', { certificates: certificates(length) });
 }
 
 function judgeFindings({ findings }: Decision, source: string, trusted: Trusted): Omit<Judgement, 'next'> {

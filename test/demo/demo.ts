@@ -74,7 +74,7 @@ async function claimRestarts(stage: Stage, before: number, count: number): Promi
   const restarts = (await stage.restarts()) - before;
   claim(
     restarts === count,
-    `containerd was restarted ${count === 0 ? 'not at all' : count === 1 ? 'once' : `${count} times`}`,
+    `containerd was ${count === 0 ? 'not restarted' : `restarted ${count === 1 ? 'once' : `${count} times`}`}`,
     restarts,
   );
 }

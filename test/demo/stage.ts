@@ -4,7 +4,6 @@ import { appendFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createServer, get } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { startAgent } from '../support/agent-process.ts';
 import { startApiServer } from '../support/api-server.ts';
 import { createCertificate, createServerCertificate, type TestCertificate } from '../support/certificates.ts';
@@ -99,12 +98,10 @@ export async function setStage(): Promise<Stage> {
       return performance.now();
     },
     async annotated(predicate) {
-      for (let tries = 0; tries < 1000; tries += 1) {
-        const status = readStatus();
-        if (predicate(status)) return status;
-        await delay(20);
-      }
-      throw new Error(`the Node was never annotated so, but: ${JSON.stringify(readStatus(), null, 2)}`);
+      const isPatch = ({ verb, resource }: { readonly verb: string; readonly resource: string }): boolean =>
+        verb === 'patch' && resource === 'nodes';
+      await api.seen((request) => isPatch(request) && predicate(readStatus()));
+      return readStatus();
     },
     newSteps() {
       const done = agent.log.filter(({ msg }) => msg === 'step done');

@@ -49,7 +49,7 @@ export function createJournal(): Journal {
           waiting.delete(look);
           const known = entries.map((entry) => JSON.stringify(entry)).join('\n');
           reject(new Error(`the embedded API server did not see it within ${patienceMs} ms, but:\n${known}`));
-        }, patienceMs);
+        }, patienceMs).unref(); // once the server is gone, nothing is worth waiting for
         waiting.add(look);
         look();
       }),

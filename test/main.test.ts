@@ -47,6 +47,7 @@ test('run tells all that is wrong with its configuration at once', async () => {
   assert.equal(code, 2);
   for (const name of ['poll-interval', 'secret', 'listen', 'enabled-by', 'log-level'])
     assert.match(err, new RegExp(`--${name}: expected`));
+  assert.match((await nodeTrust(['run', '--poll-interval', '999ms'])).err, /--poll-interval: expected .*1s/);
 });
 
 test('run without a node name or with a kubeconfig that cannot be read says which', async () => {

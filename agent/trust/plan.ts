@@ -90,14 +90,9 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
   if (runtime.kind !== 'running') return [{ kind: 'await-runtime', unit, evidence: runtime.evidence }];
   const version = rebuilds ? undefined : store.version;
   const noteLoaded: Step = { kind: 'note-loaded', unit, bundle: desired.digest, version };
-  switch (loadedBy(runtime.invocationId, record, desired.digest, version)) {
-    case 'noted':
-      return [];
-    case 'follows':
-      return [noteLoaded];
-    case 'stale':
-      return [{ kind: 'restart-runtime', unit }, noteLoaded];
-  }
+  const loading = loadedBy(runtime.invocationId, record, desired.digest, version);
+  if (loading === 'noted') return [];
+  return loading === 'follows' ? [noteLoaded] : [{ kind: 'restart-runtime', unit }, noteLoaded];
 }
 
 /**

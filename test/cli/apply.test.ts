@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createCertificate } from '../support/certificates.ts';
 import { nodeTrust } from '../support/command-line.ts';
 import { createSandbox, type Sandbox } from '../support/sandbox.ts';
@@ -104,6 +106,7 @@ test('a host that is no host, a missing file and a missing flag end with 3, 3 an
   const none = await nodeTrust(['apply', '--file', cas, '--host-root', folder]);
   assert.equal(none.code, 3);
   assert.match(none.out + none.err, /UnsupportedDistribution/);
+  assert(!existsSync(join(folder, 'var')), 'and nothing is written there');
   assert.equal((await nodeTrust(['apply', '--file', join(folder, 'missing'), '--host-root', folder])).code, 3);
   assert.equal((await nodeTrust(['apply'])).code, 2);
 });
@@ -113,4 +116,34 @@ test('remove on a host that was never touched is done', async () => {
   const { code, out } = await nodeTrust(['remove', '--host-root', sandbox.root]);
   assert.equal(code, 0);
   assert.match(out, /nothing of ours is on this host/);
+});
+
+test('an interrupted apply says so in one line and ends with 3, and the same command goes on from there', async () => {
+  await using sandbox = await createSandbox({ roots: 1 });
+  const [tool, started] = ['/usr/sbin/update-ca-certificates', '/run/started'];
+  const wait = `touch ${sandbox.at(started)}; until [ -e ${sandbox.at('/run/go-on')} ]; do sleep 0.02; done`;
+  await sandbox.write(tool, `#!/bin/sh\n${wait}\nexec ${tool} "$@"\n`, 0o755);
+  const args = ['apply', '--file', cas, '--host-root', sandbox.root];
+  const interrupted = await nodeTrust(args, '', async (kill) => {
+    while (!existsSync(sandbox.at(started))) await delay(5);
+    kill('SIGINT');
+    await sandbox.write('/run/go-on', '');
+  });
+  assert.equal(interrupted.code, 3);
+  assert.match(interrupted.err, /^node-trust apply: interrupted after the step under way; [^\n]*\n$/);
+  assert.equal((await nodeTrust(args)).code, 0);
+  assert((await sandbox.runtime.trustPool()).includes(corp.pem));
+});
+
+test('what a killed agent left under temporary names is swept away, and nothing of anybody else', async () => {
+  await using sandbox = await createSandbox({ roots: 1 });
+  const folders = ['/usr/local/share/ca-certificates', '/etc/ssl/certs', '/var/lib/node-trust-agent'];
+  const [ours, foreign] = ['.node-trust-0123456789ab.tmp', '.node-trust-mine.tmp'];
+  for (const place of folders) for (const name of [ours, foreign]) await sandbox.write(`${place}/${name}`, 'half');
+  await sandbox.write('/var/lib/node-trust-agent/stage/local/half.crt', 'half');
+  await nodeTrust(['remove', '--host-root', sandbox.root]);
+  for (const place of folders) {
+    const names = await sandbox.list(place);
+    assert(!names.includes(ours) && names.includes(foreign) && !names.includes('stage'), `${place}: ${names.join()}`);
+  }
 });

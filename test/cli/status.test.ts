@@ -36,13 +36,17 @@ test('status ends with 0 when all nodes are synced, and tells a named one withou
   const api = await startTestServer(t);
   for (const object of [node('a', synced), node('c', {})]) api.put(object);
   const kubeconfig = ['--kubeconfig', writeKubeconfig(t, api.kubeconfig())];
+  assert.equal((await nodeTrust(['status', ...kubeconfig, 'a'])).code, 0);
   const all = await nodeTrust(['status', '--json', ...kubeconfig]);
   assert.equal(all.code, 0);
   const answer = JSON.parse(all.out) as {
     readonly synced: boolean;
-    readonly nodes: readonly { readonly node: string }[];
+    readonly nodes: readonly { readonly node: string; readonly certificates: number | null }[];
   };
-  assert.deepEqual([answer.synced, answer.nodes.map((row) => row.node)], [true, ['a']]);
+  assert.deepEqual(
+    [answer.synced, answer.nodes.map(({ node, certificates }) => [node, certificates])],
+    [true, [['a', 2]]],
+  );
   const named = await nodeTrust(['status', ...kubeconfig, 'c']);
   assert.equal(named.code, 1);
   assert.match(named.out, /^c +unknown/m);
@@ -56,4 +60,14 @@ test('a Node that does not exist and an API server that cannot be reached end wi
   const { code, err } = await nodeTrust(['status', ...kubeconfig]);
   assert.equal(code, 3);
   assert.match(err, /refused/);
+});
+
+test('a cluster in which no agent has written anything is not synced', async (t) => {
+  const api = await startTestServer(t);
+  api.put(node('a', {}));
+  const kubeconfig = ['--kubeconfig', writeKubeconfig(t, api.kubeconfig())];
+  const { code, out } = await nodeTrust(['status', ...kubeconfig]);
+  assert.deepEqual([code, out], [1, 'no agent has written to any Node\n']);
+  const json = await nodeTrust(['status', '--json', ...kubeconfig]);
+  assert.deepEqual(JSON.parse(json.out), { version: 1, synced: false, nodes: [] });
 });

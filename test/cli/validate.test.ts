@@ -69,6 +69,17 @@ test('a folder is one source, an entry a file', async () => {
   const { code, answer } = await validate([path]);
   assert.equal(code, 1);
   assert.deepEqual(codes(answer), ['b.pem: CrlfLineEndings', 'b.pem: Duplicate']);
+  assert.match((await nodeTrust(['validate', path])).err, /^note: .*cas\/sub is not a file and was not read\n$/);
+});
+
+test('what is larger than any Secret is not read, from a file or a pipe', async () => {
+  const large = Buffer.alloc(4 * 1024 * 1024 + 1, 'a');
+  const path = join(folder, 'large');
+  await writeFile(path, large);
+  for (const result of [await nodeTrust(['validate', path]), await nodeTrust(['validate', '-'], large)]) {
+    assert.equal(result.code, 3);
+    assert.match(result.err, /is larger than 4 MiB; a Secret holds at most 1 MiB/);
+  }
 });
 
 test('an empty folder and an empty file are SourceEmpty', async () => {
@@ -160,6 +171,9 @@ test('what cannot be read ends with 3 and names the path', async () => {
   const { code, err } = await nodeTrust(['validate', join(folder, 'missing')]);
   assert.equal(code, 3);
   assert.match(err, /missing could not be read: ENOENT/);
+  const both = await nodeTrust(['validate', '--json', join(folder, 'missing'), await file('good.pem', corp.pem)]);
+  const { accepted, certificates } = JSON.parse(both.out) as { accepted: boolean; certificates: readonly unknown[] };
+  assert.deepEqual([both.code, accepted, certificates.length], [3, false, 1], 'and hides no other verdict');
 });
 
 test('broken YAML, two Secrets and values that are no text are told apart from PEM', async () => {

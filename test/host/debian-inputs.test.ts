@@ -67,6 +67,7 @@ test('foreign anchors of any name and kind survive all that we do, and stay trus
   await node.write('/opt/folder/inside.crt', linked[1]?.pem ?? '');
   await node.link(`${anchors}/folder`, '../../../../opt/folder');
   await node.link(`${anchors}/dangling.crt`, '/none');
+  await node.link(`${anchors}/masked.crt`, '/dev/null');
   await node.link(`${anchors}/to-itself`, '.');
   await node.write(`${anchors}/README`, 'not a certificate');
   await node.write(`${anchors}/two.crt`, create('Two A').pem + create('Two B').pem);

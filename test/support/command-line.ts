@@ -13,11 +13,17 @@ export interface CommandResult {
   readonly err: string;
 }
 
-export async function nodeTrust(args: readonly string[], input: string | Uint8Array = ''): Promise<CommandResult> {
+export async function nodeTrust(
+  args: readonly string[],
+  input: string | Uint8Array = '',
+  meanwhile: (kill: (signal: 'SIGINT' | 'SIGTERM') => void) => Promise<void> = () => Promise.resolve(),
+): Promise<CommandResult> {
   const child = spawn(launcher, args, { stdio: 'pipe' });
   child.stdin.on('error', () => {}); // a command that reads nothing closes it
   child.stdin.end(input);
   const closed = once(child, 'close');
-  const [out, err, [code]] = await Promise.all([buffer(child.stdout), buffer(child.stderr), closed]);
+  const collected = Promise.all([buffer(child.stdout), buffer(child.stderr), closed]);
+  await meanwhile((signal) => void child.kill(signal));
+  const [out, err, [code]] = await collected;
   return { code: code as number | null, out: out.toString(), err: err.toString() };
 }

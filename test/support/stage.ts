@@ -135,7 +135,7 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
   };
 }
 
-function recordLog(lines: LogLine[]): Log {
+export function recordLog(lines: { level: string; msg: string }[]): Log {
   const level = (name: string) => (fields: object, msg: string) => void lines.push({ ...fields, level: name, msg });
   return { debug: level('debug'), info: level('info'), warn: level('warn'), error: level('error') } as unknown as Log;
 }

@@ -69,6 +69,15 @@ test('a rejected source on a host without memory leaves what of ours lies there'
   assert.equal(desired.digest, makeBundle(two).digest);
 });
 
+test('a memory of which a certificate cannot be read any more counts for nothing: what lies on the host does', () => {
+  const { memory } = after(good);
+  assert(memory !== undefined);
+  const spoilt = { ...memory, certificates: [...memory.certificates, { entry: 'x', pem: `${two.pem} spoilt` }] };
+  const context = { ...fresh, memory: spoilt, onHost: makeBundle(two) };
+  assert.equal(decideTrust(present({ a: 'nothing' }), context).desired.digest, makeBundle(two).digest);
+  assert.equal(keepTrust(context).desired.digest, makeBundle(two).digest);
+});
+
 test('no news is no change', () => {
   for (const code of ['SourceUnavailable', 'SourceForbidden'] as const) {
     const { desired, verdict } = decideTrust({ kind: 'unavailable', code, evidence: '500' }, after(good, 10_000));

@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AgentError } from '../agent/errors.ts';
+import type { Host } from '../agent/host/host.ts';
+import { createCertificate, fixedNow } from './support/certificates.ts';
+import { tool } from './support/debian.ts';
+import { type Passed, pass, present } from './support/passes.ts';
+import { createSandbox, type Sandbox, updateStore } from './support/sandbox.ts';
+
+const [corp, next] = [createCertificate({ subject: 'Corp Root' }), createCertificate({ subject: 'Next Root' })];
+const unit = 'containerd.service';
+const withdraw = { chooseAim: () => Promise.resolve('withdraw' as const) };
+
+async function restarts(node: Sandbox): Promise<number> {
+  return (await node.runtime.calls()).filter((call) => call.startsWith('restart')).length - 1;
+}
+
+const outcome = ({ status: { state, reason } }: Passed): readonly string[] => [state, reason];
+const kinds = ({ steps }: Passed): readonly string[] => steps.map(({ kind }) => kind);
+
+test('the runtime is restarted so long after the rebuild as the node’s share of the spread is, whoever asks before', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const waiting = await pass(node, present(corp), { restartDelayMs: 60_000 });
+  assert.deepEqual(outcome(waiting), ['Waiting', 'RestartDeferred']);
+  assert.deepEqual(waiting.next, { kind: 'at', at: new Date(fixedNow.getTime() + 60_000) });
+  const still = await pass(node, present(corp), { restartDelayMs: 60_000, at: 59 });
+  assert.deepEqual([outcome(still), still.next], [outcome(waiting), waiting.next]);
+  assert.equal(await restarts(node), 0);
+  assert.deepEqual(outcome(await pass(node, present(corp), { restartDelayMs: 60_000, at: 60 })), ['Synced', '']);
+  assert.equal(await restarts(node), 1);
+});
+
+test('a rebuild that lies in the future, since the clock was set back, does not put the restart off', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp), { restartDelayMs: 60_000 });
+  const back = await pass(node, present(corp), { restartDelayMs: 60_000, at: -86_400 });
+  assert.deepEqual(outcome(back), ['Synced', '']);
+});
+
+test('a withdrawal of everything waits for no spread', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  const done = await pass(node, present(corp), { ...withdraw, restartDelayMs: 60_000 });
+  assert.equal(done.status.state, 'Disabled');
+  assert(!(await node.runtime.trustPool()).includes(corp.pem));
+});
+
+test('Applying is told right before the restart, with what it is about, and never otherwise', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const told: string[] = [];
+  const wrap = (host: Host): Host => ({
+    ...host,
+    apply: (step, signal) => {
+      told.push(step.kind);
+      return host.apply(step, signal);
+    },
+  });
+  const report = ({ state }: { readonly state: string }): Promise<void> => Promise.resolve(void told.push(state));
+  await pass(node, present(corp), { wrap, report });
+  assert.deepEqual(told.slice(-4), ['Applying', 'restart-runtime', 'note-loaded', 'Synced']);
+  assert.equal(told.filter((word) => word === 'Applying').length, 1);
+  await node.runtime.systemctl('restart', unit);
+  const { reports } = await pass(node, present(corp));
+  assert.deepEqual(
+    reports.map(({ state }) => state),
+    ['Synced'],
+  );
+});
+
+test('what failed for the bundle’s or the host’s own sake is held until bundle, host or wish change', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await node.runtime.failNextRestart('keeps-process');
+  const failed = await pass(node, present(corp));
+  assert.deepEqual(outcome(failed), ['Failed', 'RuntimeUnhealthy']);
+  assert.deepEqual(failed.next, { kind: 'resync' });
+
+  const held = await pass(node, present(corp));
+  assert.deepEqual([outcome(held), kinds(held)], [outcome(failed), []]);
+  assert.equal(held.status.message, failed.status.message);
+  const unread = await pass(node, present(corp), { retryMark: undefined });
+  assert.deepEqual(kinds(unread), [], 'a wish that could not be read is none');
+  assert.equal(await restarts(node), 1);
+
+  await node.runtime.failNextRestart('keeps-process');
+  const wished = await pass(node, present(corp), { retryMark: '1' });
+  assert.deepEqual([outcome(wished), await restarts(node)], [outcome(failed), 2]);
+  assert.deepEqual(kinds(await pass(node, present(corp), { retryMark: '1' })), [], 'a wish is good for one try');
+  assert.deepEqual(kinds(await pass(node, present(corp), { retryMark: undefined })), []);
+
+  assert.deepEqual(outcome(await pass(node, present(corp, next), { retryMark: '1' })), ['Synced', '']);
+  assert.equal(await restarts(node), 3);
+});
+
+test('a held failure is tried again when the host has changed, and forgotten when nothing is left to do', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await node.runtime.failNextRestart('fails');
+  await pass(node, present(corp));
+  await node.runtime.systemctl('start', unit);
+  assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
+  assert.equal(await restarts(node), 1);
+  await pass(node, present(corp));
+  assert.doesNotMatch(await node.read('/var/lib/node-trust-agent/state.json'), /"held"/);
+});
+
+test('what disturbs nobody is done in a world in which something else is held', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  const index = (host: Host): Host => ({
+    ...host,
+    observe: async (look, signal) => {
+      const observed = await host.observe(look, signal);
+      return { ...observed, store: { ...observed.store, indexed: new Set() } };
+    },
+    apply: () => Promise.reject(new AgentError('RuntimeUnhealthy', { unit, evidence: 'as an example' })),
+  });
+  assert.deepEqual(outcome(await pass(node, present(corp), { wrap: index })), ['Failed', 'RuntimeUnhealthy']);
+  const again = await pass(node, present(corp), { wrap: (host) => ({ ...index(host), apply: host.apply }) });
+  assert.deepEqual(kinds(again), ['reindex', 'reindex']);
+});
+
+test('a failure of the moment is not held: the next pass tries again', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await node.write(tool, '#!/bin/sh\nexit 1\n', 0o755);
+  const failed = await pass(node, present(corp));
+  assert.deepEqual([outcome(failed), failed.next.kind], [['Failed', 'ToolFailed'], 'back-off']);
+  await node.remove(tool);
+  assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
+});
+
+test('what somebody changes during a pass is carried out in the same pass, without a second restart', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const meddled = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      const warnings = await host.apply(step, signal);
+      if (step.kind === 'note-loaded') await updateStore(node.root);
+      return warnings;
+    },
+  });
+  const passed = await pass(node, present(corp), { wrap: meddled });
+  assert.deepEqual(kinds(passed).slice(-3), ['restart-runtime', 'note-loaded', 'note-loaded']);
+
+  const torn = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      if (step.kind === 'note-loaded') await updateStore(node.root); // before the note: what was loaded is not known
+      return host.apply(step, signal);
+    },
+  });
+  const unproven = await pass(node, present(corp, next), { wrap: torn });
+  assert.deepEqual(outcome(unproven), ['Failed', 'RuntimeUnknown']);
+  assert.equal(kinds(unproven).filter((kind) => kind === 'restart-runtime').length, 1);
+  assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Synced', '']);
+});

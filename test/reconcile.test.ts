@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AgentError } from '../agent/errors.ts';
+import type { Host } from '../agent/host/host.ts';
+import type { Step } from '../agent/trust/plan.ts';
+import { createCertificate } from './support/certificates.ts';
+import { openSandbox } from './support/host-steps.ts';
+import { pass, present } from './support/passes.ts';
+import { createSandbox } from './support/sandbox.ts';
+
+const corp = createCertificate({ subject: 'Corp Root' });
+const leaf = createCertificate({ subject: 'Server', ca: false });
+const state = '/var/lib/node-trust-agent/state.json';
+
+/** A host on which steps of this kind claim to have been done. */
+function pretending(kind: Step['kind']): (host: Host) => Host {
+  return (host) => ({
+    ...host,
+    apply: (step, signal) => (step.kind === kind ? Promise.resolve([]) : host.apply(step, signal)),
+  });
+}
+
+test('a pass ends with one report, which is its outcome', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const { reports, status, next } = await pass(node, present(corp));
+  assert.deepEqual(
+    reports.map((report) => report.state),
+    ['Applying', 'Synced'],
+  );
+  assert.equal(reports.at(-1), status);
+  assert.deepEqual(next, { kind: 'resync' });
+});
+
+for (const [kind, reason] of [
+  ['rebuild-store', 'StoreIncomplete'],
+  ['write-anchor', 'StoreIncomplete'],
+  ['note-loaded', 'RuntimeUnknown'],
+] as const) {
+  test(`a step that only claims to have been done, ${kind}, never ends in Synced`, async () => {
+    await using node = await createSandbox({ roots: 1 });
+    const { status, next } = await pass(node, present(corp), { wrap: pretending(kind) });
+    assert.deepEqual([status.state, status.reason], ['Failed', reason]);
+    assert.equal(next.kind, 'back-off');
+  });
+}
+
+test('certificates that are not CAs are taken only where the store keeps them', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const admission = { maxCertificates: 10, allowNonCa: true };
+  const dropping = (host: Host): Host => ({ ...host, keepsNonCa: false });
+  const refused = await pass(node, present(leaf), { admission, wrap: dropping });
+  assert.deepEqual([refused.status.state, refused.status.reason], ['Rejected', 'NotCa']);
+  assert.equal((await pass(node, present(leaf), { admission })).status.state, 'Synced');
+  assert.equal((await pass(node, present(leaf))).status.reason, 'NotCa', 'unless somebody asks for it');
+});
+
+test('a host that cannot be opened is reported with its code, and nothing is claimed of its trust', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const fail = (): never => {
+    throw new AgentError('HostLocked', { evidence: 'PID 1' });
+  };
+  const { status, next, reports } = await pass(node, present(corp), { wrap: fail });
+  assert.deepEqual([status.state, status.reason, status.trusted], ['Failed', 'HostLocked', undefined]);
+  assert.equal(next.kind, 'back-off');
+  assert.deepEqual(reports, [status]);
+});
+
+test('what is no failure of the world is thrown and not reported as one', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const fail = (): never => {
+    throw new TypeError('a mistake in the code');
+  };
+  const report = (): Promise<void> => Promise.reject(new Error('reported'));
+  await assert.rejects(pass(node, present(corp), { wrap: fail, report }), TypeError);
+});
+
+test('a pass that is aborted throws the reason of that, reports nothing and leaves the rest of the plan', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const aborting = new AbortController();
+  const done: Step['kind'][] = [];
+  const onStep = ({ kind }: Step): void => {
+    done.push(kind);
+    if (kind === 'write-anchor') aborting.abort(new Error('told to end'));
+  };
+  const report = (): Promise<void> => Promise.reject(new Error('reported'));
+  await assert.rejects(pass(node, present(corp), { signal: aborting.signal, onStep, report }), /told to end/);
+  assert.deepEqual(done, ['stage-store', 'note-before', 'write-anchor']);
+  assert.equal((await pass(node, present(corp))).status.state, 'Synced');
+});
+
+test('the last good set is remembered before the host is touched', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const wrap = (host: Host): Host => ({
+    ...host,
+    async apply() {
+      assert.match(await node.read(state), /Corp|BEGIN CERTIFICATE/);
+      throw new AgentError('DiskFull', { path: '/etc/ssl/certs' });
+    },
+  });
+  assert.equal((await pass(node, present(corp), { wrap })).status.reason, 'DiskFull');
+});
+
+test('a withdrawal that is done ends the agent’s work and forgets; one that is not remembers', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  const chooseAim = (): Promise<'withdraw'> => Promise.resolve('withdraw');
+  const stuck = await pass(node, present(corp), { chooseAim, wrap: pretending('rebuild-store') });
+  assert.equal(stuck.status.state, 'Failed');
+  assert.match(await node.read(state), /"rebuild"/);
+  const done = await pass(node, present(corp), { chooseAim });
+  assert.deepEqual([done.status.state, done.next.kind], ['Disabled', 'end']);
+  await assert.rejects(node.read(state), { code: 'ENOENT' });
+});
+
+test('a node of which it is not known whether it is in the pool keeps what it has', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  const { status, steps } = await pass(node, { kind: 'absent' }, { chooseAim: () => Promise.resolve('keep') });
+  assert.deepEqual([status.state, status.reason, steps], ['Waiting', 'NodeNotEnabled', []]);
+  assert.match(status.message, /1 certificate of ours .*node-trust remove/);
+  assert.deepEqual(await (await openSandbox(node)).facts.read().then(({ source }) => source?.certificates.length), 1);
+});

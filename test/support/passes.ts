@@ -1,0 +1,50 @@
+// Single passes over a sandbox, with a clock and a source in the test's hand: no loop, no API server.
+
+import { type Host, openHost } from '../../agent/host/host.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import { type Outcome, type PassContext, reconcile } from '../../agent/reconcile.ts';
+import type { SourceSnapshot } from '../../agent/trust/source.ts';
+import type { Status } from '../../agent/trust/status.ts';
+import { fixedNow, type TestCertificate } from './certificates.ts';
+import type { EmptyRoot } from './sandbox.ts';
+
+export interface PassOptions extends Partial<Omit<PassContext, 'source' | 'now' | 'openHost'>> {
+  /** Seconds after the fixed instant of the tests. */
+  readonly at?: number;
+  /** Puts something between the pass and the host. */
+  readonly wrap?: (host: Host) => Host;
+  readonly signal?: AbortSignal;
+}
+
+export interface Passed extends Outcome {
+  /** All that was reported on the way, the last included. */
+  readonly reports: readonly Status[];
+}
+
+export function present(...certificates: readonly TestCertificate[]): SourceSnapshot {
+  const entries = new Map(certificates.map(({ pem }, index) => [`ca-${index}.pem`, Buffer.from(pem)]));
+  return { kind: 'present', entries, onDelete: 'grace' };
+}
+
+export async function pass({ root }: EmptyRoot, snapshot: SourceSnapshot, options: PassOptions = {}): Promise<Passed> {
+  const { at = 0, wrap = (host: Host) => host, signal = new AbortController().signal, ...rest } = options;
+  const now = (): Date => new Date(fixedNow.getTime() + at * 1000);
+  const reports: Status[] = [];
+  const outcome = await reconcile(
+    {
+      source: { name: 'the source', read: () => Promise.resolve(snapshot) },
+      openHost: async () => wrap(await openHost({ root: createHostRoot(root), runtime: 'required', now })),
+      chooseAim: () => Promise.resolve('follow'),
+      now,
+      graceMs: 600_000,
+      restartDelayMs: 0,
+      admission: { maxCertificates: 10, allowNonCa: false },
+      retryMark: '',
+      report: (status) => Promise.resolve(void reports.push(status)),
+      onStep: () => {},
+      ...rest,
+    },
+    signal,
+  );
+  return { ...outcome, reports };
+}

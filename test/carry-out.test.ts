@@ -102,6 +102,30 @@ test('a held failure is tried again when the host has changed, and forgotten whe
   assert.doesNotMatch(await node.read('/var/lib/node-trust-agent/state.json'), /"held"/);
 });
 
+test('a failure that is held for one bundle is forgotten once another one is reached', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  await node.write(tool, '#!/bin/sh\nexit 0\n', 0o755);
+  assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Failed', 'StoreIncomplete']);
+  await node.remove(tool);
+  assert.deepEqual(kinds(await pass(node, present(corp, next))), [], 'the same world');
+  assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
+  assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Synced', '']);
+});
+
+test('a runtime that goes down again at the end of a pass is no proof, though its process is still there', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const wrap = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      const warnings = await host.apply(step, signal);
+      if (step.kind === 'note-loaded') await node.write('/run/sandbox/state', 'deactivating');
+      return warnings;
+    },
+  });
+  assert.deepEqual(outcome(await pass(node, present(corp), { wrap })), ['Failed', 'RuntimeUnknown']);
+});
+
 test('what disturbs nobody is done in a world in which something else is held', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp));

@@ -26,9 +26,11 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
   let settled: string | undefined = '';
 
   function poke(): void {
-    clearTimeout(timer);
-    // What cannot be looked at here is for the pass to find out.
-    timer = setTimeout(() => void look().catch(onDrift), settleMs);
+    // Not put off by what comes meanwhile: somebody who writes all the time must not keep it waiting for ever.
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      look().catch(onDrift); // what cannot be looked at here is for the pass to find out
+    }, settleMs);
   }
 
   async function look(): Promise<void> {

@@ -45,7 +45,7 @@ const graceJitter = 0.2;
 /** For the one question that a SIGTERM without any change of label costs; with a step's grace it must end within 10 s. */
 const farewellReadMs = 4_000;
 /** For taking the trust away in what a pod has left of its grace period, after its Node has left the pool. */
-const farewellMs = 90_000;
+export const farewellMs = 90_000;
 
 /**
  * Resolves when the signal aborts or the Node has left its pool.

@@ -1,4 +1,5 @@
-// manifests/ against the code it deploys, so that neither drifts from the other.
+// manifests/ against the code it deploys, so that neither drifts from the other. What the admission policies allow and
+// deny is in admission-policies.test.ts.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

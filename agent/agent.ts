@@ -73,7 +73,13 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
         await host.sweep();
       }
       await drift.cover(host.watched);
-      return host;
+      return {
+        ...host,
+        async observe(look, signalOfPass) {
+          await drift.mark();
+          return host.observe(look, signalOfPass);
+        },
+      };
     },
     node,
     pool,
@@ -86,7 +92,7 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
     admission: config.admission,
   });
   const watched = watchPass(async (reasons, passSignal) => {
-    await using _deaf = drift.deafen();
+    using _deaf = drift.deafen();
     return await nodePass(reasons, passSignal);
   });
   const loop = createLoop({

@@ -8,14 +8,15 @@ import type { Decision } from './trust/desired.ts';
 import { digestWorld, type Observation } from './trust/observation.ts';
 import { planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
-import { type Status, sentence } from './trust/status.ts';
+import { type HeldFailure, type Status, sentence } from './trust/status.ts';
 
 export interface Work {
   readonly carried: Carried;
   readonly steps: readonly Step[];
   readonly warnings: readonly string[];
-  /** The host as it was found at the end. */
+  /** The host as it was found at the end, and what it still lacks: nothing is the proof. */
   readonly after: Observation;
+  readonly remaining: readonly Step[];
 }
 
 /**
@@ -32,24 +33,36 @@ export async function carryOut(
   const steps: Step[] = [];
   const warnings: string[] = [];
   let after = before;
+  const end = (carried: Carried): Work => {
+    return { carried, steps, warnings, after, remaining: planTrust(desired, after) };
+  };
+  if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   for (let round = 1; round <= 2; round += 1) {
     const plan = planTrust(desired, after);
     if (plan.length === 0) await host.facts.update({ held: undefined });
     if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
-    const { held } = await host.facts.read();
+    const held = await readHeld(host, context.retryMark);
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish(context.retryMark, held.retryMark);
-    if (isSame && !plan.every(isHarmless)) return { carried: { kind: 'held', held }, steps, warnings, after };
+    if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
     const carried = await carryOutOnce(plan, { steps, warnings }, decision, host, context, signal);
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
     await noteHeld(carried, digestWorld(desired, after), host, context.retryMark);
-    if (carried.kind !== 'done') return { carried, steps, warnings, after };
+    if (carried.kind !== 'done') return end(carried);
   }
-  return { carried: { kind: 'done' }, steps, warnings, after };
+  return end({ kind: 'done' });
+}
+
+/** A wish that could not be read when it failed was perhaps there already: the first that can be read is taken for that. */
+async function readHeld(host: Host, retryMark: string | undefined): Promise<HeldFailure | undefined> {
+  const { held } = await host.facts.read();
+  if (held === undefined || held.retryMark !== undefined || retryMark === undefined) return held;
+  await host.facts.update({ held: { ...held, retryMark } });
+  return { ...held, retryMark };
 }
 
 function isNewWish(now: string | undefined, then: string | undefined): boolean {
-  return now !== undefined && now !== (then ?? '');
+  return now !== undefined && now !== '' && now !== then;
 }
 
 function restarts({ kind }: Step): boolean {

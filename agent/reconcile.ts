@@ -9,10 +9,11 @@ import type { Host } from './host/host.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
 import { type Decision, decideTrust, keepTrust, withdrawTrust } from './trust/desired.ts';
 import { type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
-import { planTrust, type Step } from './trust/plan.ts';
+import type { Step } from './trust/plan.ts';
+import { explainOperational } from './trust/reasons.ts';
 import { type Next, reportFailure, reportPass } from './trust/report.ts';
 import type { Source } from './trust/source.ts';
-import type { Status } from './trust/status.ts';
+import { type Status, sentence } from './trust/status.ts';
 
 /** Follow the source, or leave what is there as it is, or take away all that is ours, at once. */
 export type Aim = 'follow' | 'keep' | 'withdraw';
@@ -60,13 +61,18 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const decision = await decide(aim, context, host, observed, signal);
   await host.facts.update({ source: decision.memory });
 
-  const { carried, steps, warnings, after } = await carryOut(decision, observed, host, context, signal);
-  const remaining = planTrust(decision.desired, after);
-  const facts = { source: context.source.name, store: host.store, runtime: host.runtime, warnings };
+  const { steps, after, ...work } = await carryOut(decision, observed, host, context, signal);
+  const warnings = [...work.warnings, ...after.store.stillTrusted.map(describeStillTrusted)];
+  const facts = { source: context.source.name, store: host.store, runtime: host.runtime };
   const trusted = trustedNow(after, decision.certificates);
-  const report = reportPass({ ...facts, decision, carried, remaining, trusted });
+  const report = reportPass({ ...facts, ...work, warnings, decision, trusted });
   if (report.next.kind === 'end') await host.facts.forget();
   return { ...report, steps };
+}
+
+function describeStillTrusted(found: { readonly fingerprint: string; readonly path: string }): string {
+  const { code, message, remedy } = explainOperational('StillTrusted', found);
+  return `${code}: ${sentence(message, remedy)}`;
 }
 
 /** What the host shall trust, and why. Reads the source where that is the aim. */

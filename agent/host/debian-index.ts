@@ -14,6 +14,8 @@ import { readBundleFile } from './trust-store.ts';
 export interface DebianIndex {
   /** Which of the anchors are found by a look-up. `links` are the folder's. */
   read(anchors: readonly Anchor[], links: ReadonlyMap<string, string>): Promise<ReadonlySet<Fingerprint>>;
+  /** What here is ours: a link to an anchor of ours, there or not, and a copy of one in its place. */
+  listOwn(): Promise<readonly AnchorName[]>;
   remove(names: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   /** Throws `ToolMissing` or `ToolTimedOut`. */
   mend(signal: AbortSignal): Promise<void>;
@@ -44,6 +46,22 @@ export function createDebianIndex(root: HostRoot, commands: Commands, folder: st
     return indexed;
   }
 
+  async function listOwn(): Promise<readonly AnchorName[]> {
+    const entries = await root.readFolder(folder);
+    const own = (entries === 'absent' ? [] : entries).map(async ({ name: file, kind }) => {
+      const name = parseAnchorName(file, '.pem');
+      if (name === undefined) return [];
+      const isOurs = kind === 'link' ? await isLinked(name) : kind === 'file' && (await isCopy(name));
+      return isOurs ? [name] : [];
+    });
+    return (await Promise.all(own)).flat();
+  }
+
+  async function isCopy(name: AnchorName): Promise<boolean> {
+    const { fingerprints } = await readBundleFile(root, posix.join(folder, `${name}.pem`));
+    return [...fingerprints].some((fingerprint) => anchorName(fingerprint) === name);
+  }
+
   async function isLinked(name: AnchorName): Promise<boolean> {
     return (await root.resolve(posix.join(folder, `${name}.pem`))) === (await root.resolve(anchorPath(name)));
   }
@@ -71,15 +89,16 @@ export function createDebianIndex(root: HostRoot, commands: Commands, folder: st
     for (const { name: file } of entries === 'absent' ? [] : entries) {
       const name = parseAnchorName(file, '.crt');
       if (name === undefined || (await isLinked(name))) continue;
-      await root.writeLink(posix.join(folder, `${name}.pem`), linkTarget(name));
+      await root.writeLink(posix.join(folder, `${name}.pem`), await linkTarget(name));
     }
     await closeIndex(new Set());
     await rehash(signal);
   }
 
   /** As the store's tool writes it, or it would write it anew; in a sandbox it is told a relative folder. */
-  function linkTarget(name: AnchorName): string {
-    return commands.way === 'sandbox' ? posix.relative(folder, anchorPath(name)) : anchorPath(name);
+  async function linkTarget(name: AnchorName): Promise<string> {
+    if (commands.way !== 'sandbox') return anchorPath(name);
+    return posix.relative(await root.resolve(folder), await root.resolve(anchorPath(name)));
   }
 
   /** Takes out of the index what leads to these, and what leads to no certificate. */
@@ -128,11 +147,16 @@ export function createDebianIndex(root: HostRoot, commands: Commands, folder: st
   /** It exits 1 for a dangling link of anybody's and has then still done all the rest: the read-back is the judge. */
   async function rehash(signal: AbortSignal): Promise<void> {
     try {
-      await commands.run('openssl', ['rehash', commands.pathOf(folder)], { timeoutMs: rehashTimeoutMs }, signal);
+      await commands.run(
+        'openssl',
+        ['rehash', commands.pathOf(await root.resolve(folder))],
+        { timeoutMs: rehashTimeoutMs },
+        signal,
+      );
     } catch (error) {
       if (!(error instanceof AgentError) || error.code !== 'ToolFailed') throw error;
     }
   }
 
-  return { read, remove, mend };
+  return { read, listOwn, remove, mend };
 }

@@ -3,8 +3,9 @@
 
 import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
-import type { AnchorName } from '../trust/observation.ts';
+import { type AnchorName, parseAnchorName } from '../trust/observation.ts';
 import type { HostRoot } from './root.ts';
+import { type BundleReading, readBundleFile } from './trust-store.ts';
 
 export const anchorsFolder = '/usr/local/share/ca-certificates';
 export const distributionFolder = '/usr/share/ca-certificates';
@@ -13,6 +14,16 @@ export const selectionFile = '/etc/ca-certificates.conf';
 /** Where an anchor of ours lies. */
 export function anchorPath(name: AnchorName): string {
   return posix.join(anchorsFolder, `${name}.crt`);
+}
+
+/** A file that goes into the bundle, and what it holds. */
+export interface Input extends BundleReading {
+  readonly path: string;
+}
+
+export async function readInputs(root: HostRoot): Promise<readonly Input[]> {
+  const paths = await listInputs(root);
+  return Promise.all(paths.map(async (path) => ({ path, ...(await readBundleFile(root, path)) })));
 }
 
 export async function listInputs(root: HostRoot): Promise<readonly string[]> {
@@ -51,4 +62,16 @@ async function listLocal(root: HostRoot, folder: string, above: readonly string[
     return (await isThere(root.readFile(path))) ? [path] : [];
   });
   return (await Promise.all(found)).flat();
+}
+
+/** One block that does not load makes the whole bundle unloadable, so the tool is not even started. */
+export function refuseBroken(inputs: readonly Input[]): void {
+  for (const { path, broken } of inputs) {
+    if (broken === undefined) continue;
+    throw new AgentError('StoreBrokenBefore', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
+  }
+}
+
+export function isOurs(path: string): boolean {
+  return posix.dirname(path) === anchorsFolder && parseAnchorName(posix.basename(path), '.crt') !== undefined;
 }

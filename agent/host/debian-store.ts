@@ -17,10 +17,18 @@ import {
 } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
 import { createDebianIndex } from './debian-index.ts';
-import { anchorPath, anchorsFolder, distributionFolder, listInputs, selectionFile } from './debian-inputs.ts';
-import { stateFolder } from './facts.ts';
+import {
+  anchorPath,
+  anchorsFolder,
+  distributionFolder,
+  isOurs,
+  readInputs,
+  refuseBroken,
+  selectionFile,
+} from './debian-inputs.ts';
+import { stageDebianStore } from './debian-stage.ts';
 import type { HostRoot } from './root.ts';
-import { type BundleReading, type Rebuilt, readBundleFile, type TrustStore } from './trust-store.ts';
+import { findFault, type Rebuilt, readBundleFile, type TrustStore } from './trust-store.ts';
 
 const tool = 'update-ca-certificates';
 const toolTimeoutMs = 120_000;
@@ -30,22 +38,44 @@ const leftoverMs = 1_000;
 const storeFolder = '/etc/ssl/certs';
 const hooksFolder = '/etc/ca-certificates/update.d';
 const bundlePath = `${storeFolder}/ca-certificates.crt`;
-const stageFolder = `${stateFolder}/stage`;
+/** Less than a bundle and its copy take. */
+const tightBytes = 512 * 1024;
 
 export function createDebianStore(root: HostRoot, commands: Commands): TrustStore {
   const index = createDebianIndex(root, commands, storeFolder);
 
-  async function observe(): Promise<StoreObservation> {
+  async function observe(withdrawn: readonly AnchorName[]): Promise<StoreObservation> {
     const version = await root.versionOf(bundlePath); // before the content: what is written in between is another one
     const anchors = await readAnchors();
     const links = await root.readLinks(storeFolder);
     const { fingerprints, broken } = await readBundleFile(root, bundlePath);
     return {
       anchors,
-      derived: [...links.keys()].flatMap((name) => parseAnchorName(name, '.pem') ?? []),
+      derived: await index.listOwn(),
       version,
       bundle: broken === undefined ? fingerprints : new Set(),
       indexed: await index.read(anchors, links),
+      ...(await findReturned([...fingerprints], new Set(withdrawn), anchors)),
+    };
+  }
+
+  /** The inputs are many, and read only when there is something to look for in them. */
+  async function findReturned(
+    bundle: readonly Fingerprint[],
+    withdrawn: ReadonlySet<AnchorName>,
+    anchors: readonly Anchor[],
+  ): Promise<Pick<StoreObservation, 'returned' | 'stillTrusted'>> {
+    const own = new Set(anchors.map(({ name }) => name));
+    const suspects = bundle.filter((print) => withdrawn.has(anchorName(print)) && !own.has(anchorName(print)));
+    if (suspects.length === 0) return { returned: [], stillTrusted: [] };
+    const inputs = await readInputs(root);
+    const holders = suspects.map((fingerprint) => ({
+      fingerprint,
+      path: inputs.find(({ fingerprints }) => fingerprints.has(fingerprint))?.path,
+    }));
+    return {
+      returned: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [fingerprint] : [])),
+      stillTrusted: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [] : [{ fingerprint, path }])),
     };
   }
 
@@ -66,77 +96,28 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   }
 
   /**
-   * The distribution's own certificates are read, not staged: they take the tool twenty times as long as the local ones,
-   * and they are what the real bundle is made of already.
-   */
-  async function stage(
-    certificates: readonly Certificate[],
-    without: readonly AnchorName[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const leaving = new Set(without.map(anchorPath));
-    const inputs = (await listInputs(root)).filter((path) => !leaving.has(path) && !isOurs(path));
-    await refuseBroken(inputs);
-    await root.removeFolder(stageFolder);
-    try {
-      await root.makeFolder(`${stageFolder}/store`);
-      await root.writeFile(`${stageFolder}/selection`, '');
-      for (const certificate of certificates) {
-        await root.writeFile(`${stageFolder}/local/${anchorName(certificate.fingerprint)}.crt`, certificate.pem);
-      }
-      const local = inputs.filter((path) => path.startsWith(anchorsFolder));
-      for (const [index, path] of local.entries()) {
-        const bytes = await root.readFile(path);
-        if (bytes !== 'absent') await root.writeFile(`${stageFolder}/local/foreign-${index}.crt`, bytes);
-      }
-      await runTool(
-        {
-          '--etccertsdir': commands.pathOf(`${stageFolder}/store`),
-          '--localcertsdir': commands.pathOf(`${stageFolder}/local`),
-          '--certsconf': commands.pathOf(`${stageFolder}/selection`),
-          '--hooksdir': commands.pathOf(`${stageFolder}/no-hooks`),
-        },
-        signal,
-      );
-      const staged = `${stageFolder}/store/ca-certificates.crt`;
-      const fault = findFault(await readBundleFile(root, staged), certificates);
-      if (fault !== undefined) throw new AgentError('StoreIncomplete', { path: staged, evidence: fault });
-    } finally {
-      await root.removeFolder(stageFolder);
-    }
-  }
-
-  /** One block that does not load makes the whole bundle unloadable, so the tool is not even started. */
-  async function refuseBroken(inputs: readonly string[]): Promise<void> {
-    for (const path of inputs) {
-      const { broken } = await readBundleFile(root, path);
-      if (broken !== undefined) {
-        throw new AgentError('StoreBrokenBefore', { path, evidence: `line ${broken.line}: ${broken.evidence}` });
-      }
-    }
-  }
-
-  /**
    * The tool takes no lock and has one temporary name: a run of somebody else's at the same time tears the bundle. Staging has
    * shown that it is not for the certificates' sake, so the tool is run again, and later tried again.
    */
   async function rebuildWhole(certificates: readonly Certificate[], signal: AbortSignal) {
     for (let run = 1; ; run += 1) {
       await removeLeftover(signal);
-      await runTool(commands.way === 'sandbox' ? redirected : {}, signal);
-      const inputs = await listInputs(root);
+      await runTool(commands.way === 'sandbox' ? await redirect() : {}, signal);
+      const inputs = await readInputs(root);
       // Without a single input the tool leaves the bundle as it was.
       if (inputs.length === 0) await root.writeFile(bundlePath, '');
       const version = await root.versionOf(bundlePath);
       const after = await readBundleFile(root, bundlePath);
-      const readings = await Promise.all(inputs.map((path) => readBundleFile(root, path)));
-      const lacking = inputs.filter((_, index) =>
-        [...(readings[index]?.fingerprints ?? [])].some((fingerprint) => !after.fingerprints.has(fingerprint)),
+      const lacking = inputs.flatMap(({ path, fingerprints }) =>
+        [...fingerprints].every((fingerprint) => after.fingerprints.has(fingerprint)) ? [] : [path],
       );
       const fault =
         findFault(after, certificates) ??
         (lacking.length > 0 ? `it lacks what is in ${lacking.join(', ')}` : undefined);
-      if (fault === undefined) return { version, after, inputs, readings };
+      if (fault === undefined) {
+        await root.sync(bundlePath); // the tool does not, and what was taken away must not come back with a power failure
+        return { version, after, inputs };
+      }
       if (run < toolRuns) continue;
       throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
     }
@@ -158,53 +139,63 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     withdrawn: readonly AnchorName[],
     signal: AbortSignal,
   ): Promise<Rebuilt> {
-    await refuseBroken((await listInputs(root)).filter((path) => !isOurs(path)));
+    refuseBroken((await readInputs(root)).filter(({ path }) => !isOurs(path)));
     const before = await readBundleFile(root, bundlePath);
-    const { version, after, inputs, readings } = await rebuildWhole(certificates, signal);
-    const holderOf = (fingerprint: Fingerprint): string | undefined =>
-      inputs.find((_, index) => readings[index]?.fingerprints.has(fingerprint));
+    const { version, after, inputs } = await rebuildWhole(certificates, signal);
+    const isHeld = (fingerprint: Fingerprint): boolean =>
+      inputs.some(({ fingerprints }) => fingerprints.has(fingerprint));
     const kept = [...before.fingerprints].filter((fingerprint) => after.fingerprints.has(fingerprint));
     const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
-    const stuck = kept.filter((fingerprint) => holderOf(fingerprint) === undefined);
+    const stuck = kept.filter((fingerprint) => !isHeld(fingerprint));
     if (stuck.length > 0) {
       const evidence = `it left certificates in ${bundlePath} whose own file is gone: ${stuck.join(', ')}`;
       throw new AgentError('ToolFailed', { tool, evidence });
     }
     const isWithdrawn = (fingerprint: Fingerprint): boolean => withdrawn.includes(anchorName(fingerprint));
     const left = gone.filter((fingerprint) => !isWithdrawn(fingerprint));
-    const warnings = [
-      ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`]),
-      ...kept
-        .filter(isWithdrawn)
-        .map((print) => `${print} was taken away and is still trusted through ${holderOf(print)}`),
-    ];
+    const warnings =
+      left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
     return { version, warnings };
   }
 
   /** The inputs are given as the tool writes them into links: relative to the store, they hold inside the sandbox too. */
-  const redirected = {
-    '--etccertsdir': commands.pathOf(storeFolder),
-    '--localcertsdir': posix.relative(storeFolder, anchorsFolder),
-    '--certsdir': posix.relative(storeFolder, distributionFolder),
-    '--certsconf': commands.pathOf(selectionFile),
-    '--hooksdir': commands.pathOf(hooksFolder),
-  };
+  async function redirect(): Promise<Readonly<Record<string, string>>> {
+    await root.makeFolder(storeFolder);
+    const store = await root.resolve(storeFolder);
+    return {
+      '--etccertsdir': commands.pathOf(store),
+      '--localcertsdir': posix.relative(store, await root.resolve(anchorsFolder)),
+      '--certsdir': posix.relative(store, await root.resolve(distributionFolder)),
+      '--certsconf': await placeOf(selectionFile),
+      '--hooksdir': await placeOf(hooksFolder),
+    };
+  }
+
+  /** Where a program finds it; links are followed here, since those of a sandbox would lead the program out of it. */
+  async function placeOf(path: string): Promise<string> {
+    return commands.pathOf(await root.resolve(path));
+  }
 
   async function runTool(options: Readonly<Record<string, string>>, signal: AbortSignal): Promise<void> {
     await root.makeFolder(storeFolder);
-    await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
+    try {
+      await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
+    } catch (error) {
+      // The tool says so in the words of whatever program of it failed.
+      if ((await root.freeBytes(storeFolder)) < tightBytes)
+        throw new AgentError('DiskFull', { path: storeFolder }, { cause: error });
+      throw error;
+    }
   }
 
   return {
     bundlePath,
     watched: [anchorsFolder, bundlePath],
+    folders: [anchorsFolder, storeFolder],
     observe,
     version: () => root.versionOf(bundlePath),
-    async sweep() {
-      for (const folder of [anchorsFolder, storeFolder]) await root.sweep(folder);
-      await root.removeFolder(stageFolder);
-    },
-    stage,
+    stage: (certificates, without, signal) =>
+      stageDebianStore({ root, bundlePath, placeOf, runTool }, certificates, without, signal),
     writeAnchor: (certificate) => root.writeFile(anchorPath(anchorName(certificate.fingerprint)), certificate.pem),
     removeAnchor: (name) => root.remove(anchorPath(name)),
     unindex: index.remove,
@@ -217,16 +208,4 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
 function enumerate(items: readonly string[]): string {
   const more = items.length > 5 ? ` and ${items.length - 5} more` : '';
   return items.slice(0, 5).join(', ') + more;
-}
-
-function isOurs(path: string): boolean {
-  return posix.dirname(path) === anchorsFolder && parseAnchorName(posix.basename(path), '.crt') !== undefined;
-}
-
-/** What keeps a bundle from being loaded with all of these, or undefined. */
-function findFault({ fingerprints, broken }: BundleReading, certificates: readonly Certificate[]): string | undefined {
-  if (broken !== undefined) return `line ${broken.line}: ${broken.evidence}`;
-  const lacking = certificates.filter(({ fingerprint }) => !fingerprints.has(fingerprint));
-  const names = lacking.map(({ subject, fingerprint }) => `${subject} (${fingerprint.slice(0, 16)})`);
-  return names.length === 0 ? undefined : `it lacks ${names.join(', ')}`;
 }

@@ -14,16 +14,19 @@ const settleMs = 300;
 export interface DriftWatch extends AsyncDisposable {
   /** Watches these files and folders from now on; again the same is nothing new. */
   cover(paths: readonly string[]): Promise<void>;
-  /** Whoever holds it works on the store; once it is let go, drift is what differs from the store as it is then. */
-  deafen(): AsyncDisposable;
+  /** Whoever holds it works on the store, and nothing is heard; then, what differs from how the store was last looked at. */
+  deafen(): Disposable;
+  /** The store is about to be looked at: what changes from here on is drift. */
+  mark(): Promise<void>;
 }
 
 export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatch {
   let watcher: FSWatcher | undefined;
   let timer: NodeJS.Timeout | undefined;
   let watched: readonly string[] = [];
-  /** The store as the last pass left it; undefined while one is made. */
-  let settled: string | undefined = '';
+  /** The store as it was last looked at. */
+  let settled = '';
+  let isDeaf = false;
 
   function poke(): void {
     // Not put off by what comes meanwhile: somebody who writes all the time must not keep it waiting for ever.
@@ -34,10 +37,10 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
   }
 
   async function look(): Promise<void> {
+    if (isDeaf) return;
     const before = settled;
-    if (before === undefined) return;
     const now = await fingerprint(watched);
-    if (settled !== before || now === before) return;
+    if (isDeaf || settled !== before || now === before) return;
     settled = now;
     onDrift();
   }
@@ -68,12 +71,16 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
       await once(watcher, 'ready').catch(() => {});
     },
     deafen() {
-      settled = undefined;
+      isDeaf = true;
       return {
-        async [Symbol.asyncDispose]() {
-          settled = await fingerprint(watched).catch(() => '');
+        [Symbol.dispose]() {
+          isDeaf = false;
+          poke();
         },
       };
+    },
+    async mark() {
+      settled = await fingerprint(watched).catch(() => '');
     },
     async [Symbol.asyncDispose]() {
       clearTimeout(timer);

@@ -4,7 +4,7 @@
 
 import { AgentError } from '../errors.ts';
 import type { SourceMemory } from '../trust/desired.ts';
-import type { RuntimeRecord } from '../trust/observation.ts';
+import { type AnchorName, parseAnchorName, type RuntimeRecord } from '../trust/observation.ts';
 import type { HeldFailure } from '../trust/status.ts';
 import type { HostRoot } from './root.ts';
 
@@ -17,6 +17,8 @@ export interface Facts {
   readonly runtime: RuntimeRecord;
   /** A failure of the class `content`, and the state of the world in which it happened. */
   readonly held?: HeldFailure;
+  /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
+  readonly withdrawn?: readonly AnchorName[];
   /** The pool was disabled and taking the trust away has begun. */
   readonly leaving?: true;
 }
@@ -106,8 +108,10 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
         record({ bundle: text, at: time, before: text, after: optional(text), version: optional(text) }),
       ),
       loaded: optional(record({ invocationId: text, bundle: text, version: optional(text) })),
+      rewritten: optional(text),
     }),
   ],
   ['held', record({ world: text, retryMark: optional(text), code: text, message: text })],
+  ['withdrawn', list((value) => typeof value === 'string' && parseAnchorName(value, '') !== undefined)],
   ['leaving', (value) => value === true],
 ]);

@@ -1,13 +1,15 @@
 // A host as a pass sees it: one observation, and one executor for each kind of step. The executors are a mapped type, so
 // that a new kind of step does not compile before somebody executes it. Knows Linux, and nothing of Kubernetes.
 
+import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
-import type { Observation, RuntimeFacts } from '../trust/observation.ts';
+import type { BundleDigest } from '../trust/bundle.ts';
+import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trustedNow } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stateFolder } from './facts.ts';
-import type { HostRoot } from './root.ts';
+import { type HostRoot, isTemporary } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 
 export interface Host {
@@ -24,6 +26,9 @@ export interface Host {
   /** Answers with warnings. A step is begun only while the signal is not aborted, and then ended. */
   apply(step: Step, signal: AbortSignal): Promise<readonly string[]>;
 }
+
+/** More than a set has certificates; an older one would have to come back from an older backup. */
+const maxWithdrawn = 64;
 
 export interface HostOptions {
   readonly root: HostRoot;
@@ -46,9 +51,15 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
       const rebuild = { bundle, at: now().toISOString(), before: await runtime.mark(signal) };
       await noteRuntime({ rebuild });
     },
-    'write-anchor': ({ certificate }) => store.writeAnchor(certificate),
+    'write-anchor': async ({ certificate }) => {
+      await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));
+      await store.writeAnchor(certificate);
+    },
     unindex: ({ names }, signal) => store.unindex(names, signal),
-    'remove-anchor': ({ name }) => store.removeAnchor(name),
+    'remove-anchor': async ({ name }) => {
+      await noteWithdrawn((names) => [...names.filter((known) => known !== name), name].slice(-maxWithdrawn));
+      await store.removeAnchor(name);
+    },
     'rebuild-store': async ({ certificates, withdrawn }, signal) => {
       const { version, warnings } = await store.rebuild(certificates, withdrawn, signal);
       await noteRebuild({ version });
@@ -59,16 +70,32 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     'restart-runtime': (_, signal) => runtime.restart(signal),
     'note-loaded': async ({ unit, bundle, version }, signal) => {
       const invocationId = await runtime.identify(signal);
-      const expected = version ?? (await facts.read()).runtime.rebuild?.version;
+      const { runtime: record } = await facts.read();
       const found = await store.version();
-      if (found !== expected) return [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
-      await noteRuntime({ loaded: { invocationId, bundle, version: found } });
-      return [];
+      // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
+      // if the store is whole.
+      const isKnown =
+        found === (version ?? record.rebuild?.version) || (record.rewritten === bundle && (await isWhole(bundle)));
+      await noteRuntime(isKnown ? { loaded: { invocationId, bundle, version: found } } : { rewritten: bundle });
+      return isKnown ? [] : [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
     },
     'await-runtime': async (_, signal) => {
       await runtime.identify(signal);
     },
   };
+
+  async function isWhole(bundle: BundleDigest): Promise<boolean> {
+    const { runtime: record, withdrawn = [] } = await facts.read();
+    const observed = await store.observe(withdrawn);
+    const trusted = trustedNow({ store: observed, runtime: { kind: 'none' }, record }, []);
+    return trusted.bundle === bundle && observed.returned.length === 0;
+  }
+
+  async function noteWithdrawn(change: (names: readonly AnchorName[]) => readonly AnchorName[]): Promise<void> {
+    const before = (await facts.read()).withdrawn ?? [];
+    const after = change(before);
+    await facts.update({ withdrawn: after.length === 0 ? undefined : after });
+  }
 
   async function noteRebuild(change: Partial<NonNullable<Observation['record']['rebuild']>>): Promise<void> {
     const { rebuild } = (await facts.read()).runtime;
@@ -87,12 +114,15 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     watched: [...store.watched, ...runtime.watched],
     facts,
     async sweep() {
-      await store.sweep();
-      await root.sweep(stateFolder);
+      for (const folder of [...store.folders, stateFolder]) {
+        const entries = await root.readFolder(folder);
+        const left = entries === 'absent' ? [] : entries.filter(({ name }) => isTemporary(name));
+        for (const { name } of left) await root.remove(posix.join(folder, name));
+      }
     },
     async observe(look, signal) {
-      const { runtime: record } = await facts.read();
-      return { store: await store.observe(), runtime: await runtime.observe(look, signal), record };
+      const { runtime: record, withdrawn = [] } = await facts.read();
+      return { store: await store.observe(withdrawn), runtime: await runtime.observe(look, signal), record };
     },
     async apply(step, signal) {
       signal.throwIfAborted();

@@ -11,7 +11,7 @@ import { createPathResolver } from './path-resolver.ts';
 
 export type FileSystem = Pick<
   typeof nodeFs,
-  'link' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'readlink' | 'rename' | 'rmdir' | 'symlink' | 'unlink'
+  'link' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'readlink' | 'rename' | 'rmdir' | 'statfs' | 'symlink' | 'unlink'
 >;
 
 export interface FolderEntry {
@@ -44,9 +44,15 @@ export interface HostRoot {
   /** Removes a folder of ours with all it holds, without following links out of it. */
   removeFolder(path: string): Promise<void>;
   makeFolder(path: string): Promise<void>;
-  /** Removes from a folder what a process that was killed had under a temporary name. Only for whoever writes there alone. */
-  sweep(folder: string): Promise<void>;
+  /** What the tool of somebody else has written is on the disk when this returns, and its name. */
+  sync(path: string): Promise<void>;
+  /** On the file system of this folder, for whoever is root. */
+  freeBytes(folder: string): Promise<number>;
 }
+
+/** A leading dot and no known suffix: no trust store's tool takes a half-written file for a certificate. */
+const temporaryName = (): string => `.node-trust-${randomBytes(6).toString('hex')}.tmp`;
+export const isTemporary = (name: string): boolean => /^\.node-trust-[0-9a-f]{12}\.tmp$/.test(name);
 
 /** Bundles are about 250 KB; nothing we read is honestly larger than this. */
 const maxFileBytes = 32 * 1024 * 1024;
@@ -98,11 +104,11 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
   async function readLinks(folder: string): Promise<ReadonlyMap<string, string>> {
     const real = await resolve(folder);
     const entries = await readFolder(real);
-    const names = entries === 'absent' ? [] : entries.filter(({ kind }) => kind === 'link').map(({ name }) => name);
-    const links = await Promise.all(
-      names.map(async (name) => [name, await linkTarget(posix.join(real, name))] as const),
-    );
-    return new Map(links.flatMap(([name, target]) => (target === undefined ? [] : [[name, target]])));
+    const links = (entries === 'absent' ? [] : entries).map(async ({ name, kind }) => {
+      const target = kind === 'link' ? await linkTarget(posix.join(real, name)) : undefined;
+      return target === undefined ? [] : [[name, target] as const];
+    });
+    return new Map((await Promise.all(links)).flat());
   }
 
   async function writeFile(path: string, bytes: Uint8Array | string, mode = 0o644): Promise<void> {
@@ -142,8 +148,7 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
   ): Promise<Answer> {
     const real = await resolveParent(path);
     const folder = posix.dirname(real);
-    // A leading dot and no known suffix: no trust store's tool takes a half-written file for a certificate.
-    const temporary = onMachine(posix.join(folder, `.node-trust-${randomBytes(6).toString('hex')}.tmp`));
+    const temporary = onMachine(posix.join(folder, temporaryName()));
     try {
       await makeFolders(folder);
       await make(temporary);
@@ -196,11 +201,18 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     }
   }
 
-  async function sweep(folder: string): Promise<void> {
-    const entries = await readFolder(folder);
-    for (const { name } of entries === 'absent' ? [] : entries) {
-      if (/^\.node-trust-[0-9a-f]{12}\.tmp$/.test(name)) await remove(posix.join(folder, name));
+  async function sync(path: string): Promise<void> {
+    const real = await resolve(path);
+    try {
+      for (const one of [real, posix.dirname(real)]) await syncFolder(one);
+    } catch (error) {
+      throw writeFailure(path, error);
     }
+  }
+
+  async function freeBytes(folder: string): Promise<number> {
+    const { bfree, bsize } = await fs.statfs(onMachine(await resolve(folder)));
+    return bfree * bsize;
   }
 
   /** A new folder is durable once the folder that names it is. */
@@ -231,7 +243,8 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     remove,
     removeFolder,
     makeFolder,
-    sweep,
+    sync,
+    freeBytes,
   };
 }
 

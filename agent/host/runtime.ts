@@ -147,6 +147,7 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
       const before = await identify(signal);
       // Somebody's restarts count against the unit's start limit: ours would stop it and then not be allowed to start it.
       await tell('reset-failed', signal);
+      signal.throwIfAborted(); // told to end, it begins nothing more
       const complaint = await tell('restart', signal);
       const after = await settle(signal);
       if (after.kind === 'running' && after.invocationId !== before) return;

@@ -10,11 +10,12 @@ export interface TrustStore {
   readonly bundlePath: string;
   /** Folders and files whose change means that somebody else touched the store. */
   readonly watched: readonly string[];
-  observe(): Promise<StoreObservation>;
+  /** `withdrawn` is what was taken away here: it must not be there any more. */
+  observe(withdrawn: readonly AnchorName[]): Promise<StoreObservation>;
   /** {@link StoreObservation.version}, now. */
   version(): Promise<string>;
-  /** Removes what an agent that was killed has left half-made. */
-  sweep(): Promise<void>;
+  /** Where we write. */
+  readonly folders: readonly string[];
   /** Builds the new store beside the real one and verifies that. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
   stage(certificates: readonly Certificate[], without: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   writeAnchor(certificate: Certificate): Promise<void>;
@@ -32,7 +33,7 @@ export interface TrustStore {
 export interface Rebuilt {
   /** {@link StoreObservation.version} of what was read back. */
   readonly version: string;
-  /** Foreign certificates that left with their own input, and withdrawn ones that somebody else's file still holds. */
+  /** Foreign certificates that left with their own input. */
   readonly warnings: readonly string[];
 }
 
@@ -44,10 +45,6 @@ export interface BundleReading {
 
 const blocks = /^-----BEGIN (.*)-----\s*$[^]*?(?=^-----BEGIN |$(?![^]))/gm;
 const certificateLabel = /^(?:TRUSTED |X509 )?CERTIFICATE$/;
-/** A block of any other kind: headers (RFC 1421), a body, and an end of the same name. */
-const wellFormedBlock =
-  /^-----BEGIN (.*)-----\s+(?:[\w-]+: .*\s+)*[A-Za-z0-9+/=][A-Za-z0-9+/=\s]*^-----END \1-----\s*$/m;
-
 /**
  * Reads a file of certificates as OpenSSL's users load it: each block is given to OpenSSL's own PEM reader, so CRLF and
  * text between blocks are fine here and one bad block spoils the file. A block of another kind does not count, but
@@ -58,7 +55,7 @@ export function readBundle(bytes: Uint8Array): BundleReading {
   const fingerprints = new Set<Fingerprint>();
   let broken: BundleReading['broken'];
   for (const { 0: block, 1: label = '', index } of text.matchAll(blocks)) {
-    const evidence = certificateLabel.test(label) ? addCertificate(block, fingerprints) : findFault(label, block);
+    const evidence = certificateLabel.test(label) ? addCertificate(block, fingerprints) : findBlockFault(label, block);
     if (evidence !== undefined) broken ??= { line: text.slice(0, index).split('\n').length, evidence };
   }
   return { fingerprints, broken };
@@ -79,6 +76,25 @@ function addCertificate(block: string, fingerprints: Set<Fingerprint>): string |
   }
 }
 
-function findFault(label: string, block: string): string | undefined {
-  return wellFormedBlock.test(block) ? undefined : `this block, ${label.slice(0, 40)}, is not well-formed PEM`;
+/** What keeps a bundle from being loaded with all of these, or undefined. */
+export function findFault(
+  { fingerprints, broken }: BundleReading,
+  certificates: readonly Certificate[],
+): string | undefined {
+  if (broken !== undefined) return `line ${broken.line}: ${broken.evidence}`;
+  const lacking = certificates.filter(({ fingerprint }) => !fingerprints.has(fingerprint));
+  const names = lacking.map(({ subject, fingerprint }) => `${subject} (${fingerprint.slice(0, 16)})`);
+  return names.length === 0 ? undefined : `it lacks ${names.join(', ')}`;
+}
+
+/** A block of any other kind is headers (RFC 1421) with the lines that go on with them, a body, and an end of the same name. */
+function findBlockFault(label: string, block: string): string | undefined {
+  const end = block.lastIndexOf(`\n-----END ${label}-----`);
+  const fault = `this block, ${label.slice(0, 40)}, is not well-formed PEM`;
+  if (end === -1) return fault;
+  const lines = block.slice(0, end).split('\n').slice(1);
+  const isHeader = (line: string, at: number): boolean => /^[\w-]+: /.test(line) || (at > 0 && /^[ \t]/.test(line));
+  const bodyAt = lines.findIndex((line, at) => line.trim() !== '' && !isHeader(line, at));
+  const body = bodyAt === -1 ? '' : lines.slice(bodyAt).join('');
+  return /^[A-Za-z0-9+/=][A-Za-z0-9+/=\s]*$/.test(body) ? undefined : fault;
 }

@@ -73,7 +73,9 @@ export function decideTrust(snapshot: SourceSnapshot, context: DecisionContext):
 /** The decision for a node outside of the pool: what is there stays as it is, whatever the source says. */
 export function keepTrust(context: DecisionContext): Decision {
   const memory = memoryOf(context);
-  return { ...remembered(memory), verdict: { kind: 'kept' }, findings: [], observed: memory.observed, memory };
+  const { certificates } = remembered(memory);
+  const kept = { verdict: { kind: 'kept' }, findings: [], observed: memory.observed, memory } as const;
+  return { ...kept, desired: context.onHost, certificates };
 }
 
 /** The decision of `remove` and of a node that leaves its pool: nothing, at once, whatever the source says. */
@@ -122,10 +124,15 @@ function present({ goneSince: _, ...memory }: SourceMemory): SourceMemory {
   return memory;
 }
 
-/** A memory of which a certificate cannot be read any more is a lost one: what lies on the host counts then. */
+/**
+ * A memory of which a certificate cannot be read any more is a lost one: what lies on the host counts then. Of another
+ * source its certificates count, and nothing that source said of itself.
+ */
 function memoryOf({ source, memory, onHost }: DecisionContext): SourceMemory {
-  if (memory?.certificates.every(({ pem }) => parseCanonicalPem(pem) !== undefined)) return memory;
-  const certificates = onHost.certificates.map(({ pem }) => ({ entry: '', pem }));
+  const isWhole = memory?.certificates.every(({ pem }) => parseCanonicalPem(pem) !== undefined) ?? false;
+  if (memory !== undefined && isWhole && memory.source === source) return memory;
+  const known = isWhole ? memory?.certificates : undefined;
+  const certificates = known ?? onHost.certificates.map(({ pem }) => ({ entry: '', pem }));
   return { source, certificates, observed: '', onDelete: 'grace' };
 }
 

@@ -26,6 +26,10 @@ export interface StoreObservation {
   readonly bundle: ReadonlySet<Fingerprint>;
   /** Our certificates that are found by a look-up in the store's folder too. */
   readonly indexed: ReadonlySet<Fingerprint>;
+  /** Certificates that were taken away once and are in the bundle though nobody's file holds them. */
+  readonly returned: readonly Fingerprint[];
+  /** Certificates that were taken away and are trusted through somebody else's file. */
+  readonly stillTrusted: readonly { readonly fingerprint: Fingerprint; readonly path: string }[];
 }
 
 /** A process of the runtime: the unit's InvocationID, or why there is none. */
@@ -57,6 +61,8 @@ export interface RuntimeRecord {
   };
   /** A process that is known to have started with this bundle in the store, and the store's version while it ran. */
   readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest; readonly version?: string };
+  /** The bundle for which the runtime was restarted while somebody wrote the store, so that nothing could be noted. */
+  readonly rewritten?: BundleDigest;
 }
 
 export interface Observation {
@@ -85,7 +91,7 @@ export function trustedNow(observed: Observation, known: readonly AdmittedCertif
 /** What a held failure depends on: the bundle, and the host as far as it is observed. */
 export function digestWorld(desired: TrustBundle, { store, runtime }: Observation): string {
   const anchors = store.anchors.map(({ name, certificate }) => `${name}=${certificate?.fingerprint ?? ''}`);
-  const lists = [anchors, store.derived, store.bundle, store.indexed].map((list) => [...list].sort());
+  const lists = [anchors, store.derived, store.bundle, store.indexed, store.returned].map((list) => [...list].sort());
   return createHash('sha256')
     .update(JSON.stringify([desired.digest, lists, runtime]))
     .digest('hex');
@@ -97,6 +103,6 @@ export function anchorName(fingerprint: Fingerprint): AnchorName {
 
 /** The anchor's name in a file name, or undefined when the file is not ours. */
 export function parseAnchorName(fileName: string, suffix: string): AnchorName | undefined {
-  const name = fileName.endsWith(suffix) ? fileName.slice(0, -suffix.length) : '';
+  const name = fileName.endsWith(suffix) ? fileName.slice(0, fileName.length - suffix.length) : '';
   return /^node-trust-[0-9a-f]{16}$/.test(name) ? (name as AnchorName) : undefined;
 }

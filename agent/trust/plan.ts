@@ -52,17 +52,18 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
   );
   const missing = [...wanted].filter(([name]) => !intact.has(name)).map(([, certificate]) => certificate);
   const surplus = store.anchors.map(({ name }) => name).filter((name) => !wanted.has(name));
-  // The link of an anchor that is missing is right again as soon as that is written: its name stands for its content.
-  const spoiled = new Set(store.anchors.flatMap(({ name }) => (intact.has(name) ? [] : [name])));
-  const misindexed = store.derived.filter((name) => !wanted.has(name) || spoiled.has(name));
+  const returned = store.returned.map(anchorName).filter((name) => !wanted.has(name));
+  const misindexed = store.derived.filter((name) => !wanted.has(name));
+  // Written again, an anchor is found by the link that it had; the links by what it held meanwhile go afterwards.
+  const spoiled = store.anchors.some(({ name }) => wanted.has(name) && !intact.has(name));
   const untrusted = desired.certificates.filter(({ fingerprint }) => !store.bundle.has(fingerprint));
   const unindexed = desired.certificates.some(
     ({ fingerprint }) => intact.has(anchorName(fingerprint)) && !store.indexed.has(fingerprint),
   );
 
   const unindex: Step[] = misindexed.length > 0 ? [{ kind: 'unindex', names: misindexed }] : [];
-  const reindex: Step[] = unindexed ? [{ kind: 'reindex' }] : [];
-  const changes = missing.length > 0 || surplus.length > 0 || untrusted.length > 0;
+  const reindex: Step[] = unindexed || spoiled ? [{ kind: 'reindex' }] : [];
+  const changes = [missing, surplus, untrusted, returned].some(({ length }) => length > 0);
   if (!changes && !isRebuildOpen(desired, record)) return [...unindex, ...reindex];
   const stage: Step[] = changes ? [{ kind: 'stage-store', certificates: desired.certificates, without: surplus }] : [];
   return [
@@ -71,7 +72,7 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
     ...missing.map((certificate): Step => ({ kind: 'write-anchor', certificate })),
     ...unindex,
     ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),
-    { kind: 'rebuild-store', certificates: desired.certificates, withdrawn: surplus },
+    { kind: 'rebuild-store', certificates: desired.certificates, withdrawn: [...surplus, ...returned] },
     ...reindex,
     { kind: 'note-after', bundle: desired.digest },
   ];

@@ -148,6 +148,14 @@ export const operationalReasons = {
       "Look at the named certificate and at the tool's output; set node-trust-agent/retry on the Node to try again.",
     message: ({ path, evidence }: PathArgs & Evidence) => `${path} is incomplete: ${evidence}`,
   }),
+  StillTrusted: operational({
+    severity: 'warning',
+    retry: 'content',
+    meaning: "A certificate that was taken away is still trusted, since somebody else's file holds it, too.",
+    remedy: 'Remove the named file if nobody else wants it, then run the distribution’s update tool.',
+    message: ({ fingerprint, path }: PathArgs & { readonly fingerprint: string }) =>
+      `the certificate ${fingerprint} was taken away and is still trusted through ${path}`,
+  }),
   StoreUnreadable: operational({
     severity: 'error',
     retry: 'transient',

@@ -14,7 +14,7 @@ import {
   verifyArgs,
   writeLeaf,
 } from '../support/debian.ts';
-import { parse, reach } from '../support/host-steps.ts';
+import { openSandbox, parse, reach } from '../support/host-steps.ts';
 import { type EmptyRoot, updateStore } from '../support/sandbox.ts';
 
 const execute = promisify(execFile);
@@ -45,10 +45,11 @@ test('a certificate that somebody else installed too stays trusted through their
     await linkAlone(node, isTheirsLinked ? 'foreign.pem' : `${nameOf(shared)}.pem`, `${nameOf(shared)}.pem`);
     assert.deepEqual((await reach(node, [shared])).steps, []);
     const watch = await watchTrust(node, [shared]);
-    const { warnings } = await reach(node, []);
+    await reach(node, []);
     await watch.stop();
     const { fingerprint } = parse(shared);
-    assert.deepEqual(warnings, [`${fingerprint} was taken away and is still trusted through ${anchors}/foreign.crt`]);
+    const { store } = await (await openSandbox(node, 'optional')).observe('glance', new AbortController().signal);
+    assert.deepEqual(store.stillTrusted, [{ fingerprint, path: `${anchors}/foreign.crt` }]);
   }
 });
 
@@ -149,3 +150,35 @@ async function linkAlone(node: EmptyRoot, file: string, ours: string): Promise<v
   for (const name of hashes) await node.remove(`${certs}/${name}`);
   await node.link(`${certs}/${hashes[0]?.replace(/\d+$/, '0')}`, file);
 }
+
+test('an anchor of ours that somebody spoiled is written again without being missed for a moment', async () => {
+  await using node = await createNode();
+  const [ours, other] = [create('Ours'), create('Other')];
+  await reach(node, [ours, other]);
+  await node.write(`${anchors}/${nameOf(ours)}.crt`, `${ours.pem}junk`);
+  const watch = await watchTrust(node, [ours, other]);
+  await reach(node, [ours, other]);
+  await watch.stop();
+});
+
+test('a link of our name to somebody else’s file of that name is theirs', async () => {
+  await using node = await createNode();
+  const [ours, other] = [create('Ours'), create('Other')];
+  await reach(node, [ours, other]);
+  await node.write(`${anchors}/backup/${nameOf(ours)}.crt`, ours.pem);
+  await reach(node, [other]);
+  await updateStore(node.root);
+  assert.deepEqual(await trustOf(node, ours), { byFile: true, byFolder: true });
+  await reach(node, [other]);
+  assert.deepEqual(await trustOf(node, ours), { byFile: true, byFolder: true });
+});
+
+test('a copy of a certificate of ours in the place of its link goes with it', async () => {
+  await using node = await createNode();
+  const [ours, other] = [create('Ours'), create('Other')];
+  await reach(node, [ours, other]);
+  await node.remove(`${certs}/${nameOf(ours)}.pem`);
+  await node.write(`${certs}/${nameOf(ours)}.pem`, ours.pem);
+  await reach(node, [other]);
+  assert(!(await node.list(certs)).includes(`${nameOf(ours)}.pem`));
+});

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { rename } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { createHostCommands } from '../../agent/host/commands.ts';
 import { createDebianStore } from '../../agent/host/debian-store.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import type { TrustStore } from '../../agent/host/trust-store.ts';
 import { createCertificate, encodePem, type TestCertificate } from '../support/certificates.ts';
-import { anchors, assertTrusted, bundle, createNode, digestHost, nameOf, trustOf } from '../support/debian.ts';
+import { anchors, assertTrusted, bundle, certs, createNode, digestHost, nameOf, trustOf } from '../support/debian.ts';
 import { openSandbox, parse, planFor, reach } from '../support/host-steps.ts';
 import { createEmptyRoot, createSandbox, type EmptyRoot, updateStore } from '../support/sandbox.ts';
 
@@ -27,8 +28,16 @@ test('an installed certificate is in the bundle and found by look-ups, and what 
 
 test('an empty host without any folder is observed as one that trusts nothing, and is left as it is', async () => {
   await using host = await createEmptyRoot();
-  const nothing = { anchors: [], derived: [], version: 'absent', bundle: new Set(), indexed: new Set() };
-  assert.deepEqual(await (await storeOf(host)).observe(), nothing);
+  const nothing = {
+    anchors: [],
+    derived: [],
+    version: 'absent',
+    bundle: new Set(),
+    indexed: new Set(),
+    returned: [],
+    stillTrusted: [],
+  };
+  assert.deepEqual(await (await storeOf(host)).observe([]), nothing);
   assert.deepEqual(await host.list('/'), []);
 });
 
@@ -88,7 +97,7 @@ test('a file of ours that holds another certificate than its name says is observ
   await using node = await createNode();
   const [ours, other] = [create('Ours'), create('Other')];
   await node.write(`${anchors}/${nameOf(ours)}.crt`, other.pem);
-  const observed = await (await storeOf(node)).observe();
+  const observed = await (await storeOf(node)).observe([]);
   assert.deepEqual(observed.anchors, [{ name: nameOf(ours), certificate: undefined }]);
 });
 
@@ -97,7 +106,7 @@ test('a bundle that is broken is observed as one that trusts nothing', async () 
   const ours = create('Ours');
   await reach(node, [ours]);
   await node.write(bundle, `${await node.read(bundle)}${encodePem('CERTIFICATE', Buffer.from('not one'))}`);
-  const { bundle: trusted } = await (await storeOf(node)).observe();
+  const { bundle: trusted } = await (await storeOf(node)).observe([]);
   assert.deepEqual(trusted, new Set());
   await reach(node, [ours]);
   await assertTrusted(node, [ours]);
@@ -118,3 +127,31 @@ test('a store whose folders are absolute links, as from a pod, is read inside th
 async function storeOf({ root }: EmptyRoot): Promise<TrustStore> {
   return createDebianStore(createHostRoot(root), await createHostCommands(root));
 }
+
+test('a sandbox whose store is an absolute link is worked on inside of it, and this machine is left alone', async () => {
+  await using node = await createNode();
+  await using decoy = await createEmptyRoot();
+  await decoy.write('/marker', '');
+  await rename(node.at(certs), node.at('/moved'));
+  await node.link(certs, decoy.root);
+  await mkdir(dirname(node.at(decoy.root)), { recursive: true });
+  await rename(node.at('/moved'), node.at(decoy.root));
+  await rename(node.at('/var'), node.at('/elsewhere')).catch(() => {});
+  await node.link('/var/lib', '/elsewhere');
+  const ours = create('Ours');
+  await reach(node, [ours]);
+  assert((await node.read(`${decoy.root}/ca-certificates.crt`)).includes(ours.pem));
+  assert.deepEqual(await decoy.list('/'), ['marker']);
+});
+
+test('a bundle that no file accounts for is not rebuilt into nothing', async () => {
+  await using node = await createNode();
+  await node.write('/etc/ca-certificates.conf', '');
+  const before = await node.read(bundle);
+  await assert.rejects(reach(node, [create('Ours')]), {
+    code: 'StoreBrokenBefore',
+    message: /it holds \d+ certificates, and no file of/,
+  });
+  assert.equal(await node.read(bundle), before);
+  assert.deepEqual(await node.list(anchors), []);
+});

@@ -82,7 +82,8 @@ test('what is changed while it is deaf is no drift, and what is changed after th
   await host.write(`${anchors}/ours.crt`, '');
   await host.write(bundle, 'ours');
   await witnessed;
-  await deafness[Symbol.asyncDispose]();
+  await watch.mark();
+  deafness[Symbol.dispose]();
   const poked = once(pokes, 'poke');
   await host.write(`${anchors}/theirs.crt`, '');
   await poked;

@@ -107,6 +107,40 @@ test('a store that somebody writes while the runtime is restarted proves nothing
   );
 });
 
+test('where the store is written at each start of the runtime, a second restart is the last', async () => {
+  await using node = await createNode();
+  const systemctl = await node.read('/usr/bin/systemctl');
+  const options = `--etccertsdir ${node.at('/etc/ssl/certs')} --localcertsdir ../../../usr/local/share/ca-certificates`;
+  const more = `--certsdir ../../../usr/share/ca-certificates --certsconf ${node.at('/etc/ca-certificates.conf')}`;
+  const writing = systemctl.replace(
+    'start() {',
+    `start() {\n  ${tool} ${options} ${more} --hooksdir /none > /dev/null`,
+  );
+  await node.write('/usr/bin/systemctl', writing, 0o755);
+  const host = await openSandbox(node);
+  const restarts = await countRestarts(node);
+  for (let pass = 1; pass <= 4; pass += 1)
+    for (const step of await planFor(host, [one])) await host.apply(step, signal);
+  assert.deepEqual(await planFor(host, [one]), []);
+  assert.equal((await countRestarts(node)) - restarts, 2);
+  await assertLoaded(node, [one]);
+});
+
+test('a withdrawn certificate that comes back with an old bundle is taken away again, from the runtime too', async () => {
+  await using node = await createNode();
+  await reach(node, [one, two]);
+  const old = await node.read(bundle);
+  await reach(node, [one]);
+  await node.write(bundle, old);
+  await node.runtime.systemctl('restart', unit);
+  const { steps } = await reach(node, [one]);
+  assert(steps.includes('rebuild-store') && steps.includes('restart-runtime'), steps.join());
+  await assertLoaded(node, [one]);
+  assert(!(await node.read(bundle)).includes(two.pem));
+  await reach(node, [one, two]);
+  await assertLoaded(node, [one, two]);
+});
+
 test('a change that is taken back before the restart leaves the runtime undisturbed', async () => {
   await using node = await createNode();
   await reach(node, [one]);

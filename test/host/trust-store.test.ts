@@ -82,6 +82,11 @@ test('openssl and this code agree on each kind of block whether it spoils the fi
   }
 });
 
+test('a file is judged in a time that grows with its length, whatever it holds', () => {
+  for (const filling of ['k: v ', 'a: ', 'a: b\n', ' ', '\n', 'AAAA', '-----END '])
+    read(`-----BEGIN PGP MESSAGE-----\nComment: ${filling.repeat(20_000)}\n\n(garbled)\n-----END PGP MESSAGE-----\n`);
+});
+
 test('of any sequence of blocks that is fine by this code, openssl loads every certificate', async () => {
   await using host = await createEmptyRoot();
   await host.write('/one.pem', one.pem);

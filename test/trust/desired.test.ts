@@ -78,6 +78,19 @@ test('a memory of which a certificate cannot be read any more counts for nothing
   assert.equal(keepTrust(context).desired.digest, makeBundle(two).digest);
 });
 
+test('what another source said of itself does not count, its certificates do', () => {
+  const { memory } = decideTrust({ ...good, onDelete: 'remove' } as SourceSnapshot, fresh);
+  assert(memory !== undefined);
+  const renamed = {
+    ...fresh,
+    source: 'secret kube-system/new',
+    memory: { ...memory, goneSince: '2020-01-01T00:00:00Z' },
+  };
+  const { verdict, desired } = decideTrust({ kind: 'absent' }, renamed);
+  assert.deepEqual(verdict, { kind: 'leaving', code: 'SourceDeleted', until: new Date(fixedNow.getTime() + graceMs) });
+  assert.equal(desired.digest, makeBundle(one).digest);
+});
+
 test('no news is no change', () => {
   for (const code of ['SourceUnavailable', 'SourceForbidden'] as const) {
     const { desired, verdict } = decideTrust({ kind: 'unavailable', code, evidence: '500' }, after(good, 10_000));
@@ -165,7 +178,7 @@ test('a lost memory makes a deletion wait for the whole grace, with what lies on
 });
 
 test('a node outside of the pool keeps what it has; one that leaves has nothing', () => {
-  assert.equal(keepTrust(after(good)).desired.digest, makeBundle(one).digest);
+  assert.equal(keepTrust({ ...after(good), onHost: makeBundle(two) }).desired.digest, makeBundle(two).digest);
   assert.equal(withdrawTrust(source).desired.digest, emptyBundle.digest);
   assert.deepEqual(withdrawTrust(source).memory.certificates, []);
 });

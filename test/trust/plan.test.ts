@@ -20,6 +20,7 @@ class ModelHost {
   anchors = new Map<AnchorName, Certificate>();
   derived = new Set<AnchorName>();
   bundle = new Set<Fingerprint>();
+  withdrawn = new Set<AnchorName>();
   version = 1;
   record: RuntimeRecord = {};
   process = 1;
@@ -39,6 +40,10 @@ class ModelHost {
         version: `${this.version}`,
         bundle: new Set(this.bundle),
         indexed,
+        returned: [...this.bundle].filter(
+          (print) => this.withdrawn.has(anchorName(print)) && !this.anchors.has(anchorName(print)),
+        ),
+        stillTrusted: [],
       },
       runtime: { kind: 'running', unit, invocationId: `process-${this.process}` },
       record: this.record,
@@ -53,12 +58,14 @@ class ModelHost {
         this.record = { ...this.record, rebuild: { bundle: step.bundle, at: '', before: `process-${this.process}` } };
         return;
       case 'write-anchor':
+        this.withdrawn.delete(anchorName(step.certificate.fingerprint));
         this.anchors.set(anchorName(step.certificate.fingerprint), step.certificate);
         return;
       case 'unindex':
         for (const name of step.names) this.derived.delete(name);
         return;
       case 'remove-anchor':
+        this.withdrawn.add(step.name);
         this.anchors.delete(step.name);
         return;
       case 'rebuild-store':
@@ -324,13 +331,13 @@ test('lost records cost a rebuild and a restart, never a false proof', () => {
   assert(kinds.has('rebuild-store') && kinds.has('restart-runtime'));
 });
 
-test('an anchor that holds something else is written again and leaves the index first', () => {
+test('an anchor that holds something else is written again, and what it was indexed by meanwhile goes afterwards', () => {
   const host = new ModelHost();
   host.carryOut(makeBundle(one));
   const observed = host.observe();
   const spoiled = observed.store.anchors.map(({ name }) => ({ name, certificate: undefined }));
   const plan = planTrust(makeBundle(one), { ...observed, store: { ...observed.store, anchors: spoiled } });
-  assert.deepEqual(plan.map(({ kind }) => kind).slice(2, 5), ['write-anchor', 'unindex', 'rebuild-store']);
+  assert.deepEqual(plan.map(({ kind }) => kind).slice(2, 5), ['write-anchor', 'rebuild-store', 'reindex']);
 });
 
 test('a missing index entry alone is mended without a rebuild', () => {

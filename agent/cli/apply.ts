@@ -170,6 +170,9 @@ function printOutcome({ status, steps }: Outcome, json: boolean, terminal: Termi
     terminal.out(`${JSON.stringify({ ...facts, ...details }, null, 2)}\n`);
     return;
   }
+  for (const finding of status.findings) {
+    terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
+  }
   for (const warning of status.warnings) terminal.out(`warning: ${warning}\n`);
   terminal.out(`${state}${reason && ` (${reason})`}: ${message}\n`);
 }

@@ -3,7 +3,7 @@
 
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parseAllDocuments, stringify, YAMLParseError } from 'yaml';
 import { errorText } from '../errors.ts';
 import type { Finding } from '../trust/admission.ts';
 import { explain } from '../trust/admission-reasons.ts';
@@ -98,10 +98,9 @@ function findManifest(name: string, text: string): Manifest | undefined {
     });
   } catch (error) {
     if (/^-----BEGIN /m.test(text)) return undefined; // PEM with talkative text around it
-    throw new UnreadableError(
-      `${name} is neither PEM nor YAML: ${(errorText(error).split('\n')[0] ?? '').slice(0, 120)}`,
-      { cause: error },
-    );
+    // The parser's own words repeat the text, of which a part may be a key.
+    const [line] = error instanceof YAMLParseError ? (error.linePos?.map(({ line: at }) => at) ?? []) : [];
+    throw new UnreadableError(`${name} is neither PEM nor YAML${line === undefined ? '' : `: look at line ${line}`}`);
   }
   const objects = documents
     .filter(isRecord)

@@ -69,7 +69,8 @@ containerd pick it up, and tells the result in annotations of its Node. Logs JSO
       await runAgent({ ...rest, ...times, admission: { maxCertificates, allowNonCa } }, createLog(logLevel), signal);
       return 0;
     } catch (error) {
-      terminal.err(`node-trust run: ${errorText(error)}\n`);
+      const remedy = isAddressError(error) ? '; choose another address with --listen' : '';
+      terminal.err(`node-trust run: ${errorText(error)}${remedy}\n`);
       return 3;
     }
   },
@@ -77,6 +78,10 @@ containerd pick it up, and tells the result in annotations of its Node. Logs JSO
 
 /** Of the two reads that prove that a Node has left its pool; not a flag, since it is part of the promise. */
 const leaveConfirmMs = 10_000;
+
+function isAddressError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error && error.syscall === 'listen';
+}
 
 function parseLabel(text: string): { readonly key: string; readonly value: string } | undefined {
   if (text === '') return undefined;

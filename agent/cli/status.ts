@@ -3,6 +3,7 @@
 import { createKubeClient } from '../kube/client.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { listNodes } from '../kube/own-node.ts';
+import { printable } from '../trust/admission-reasons.ts';
 import { annotationPrefix } from '../trust/status.ts';
 import { defineCommand, type Terminal } from './command.ts';
 import { switchFlag, textFlag } from './flags.ts';
@@ -56,7 +57,8 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
 });
 
 function toRow(node: string, annotations: ReadonlyMap<string, string>): Row {
-  const own = (name: string): string => annotations.get(annotationPrefix + name) ?? '';
+  // Whoever may write to a Node, its kubelet for one, has a say here.
+  const own = (name: string): string => printable(annotations.get(annotationPrefix + name) ?? '');
   return {
     node,
     state: own('state'),

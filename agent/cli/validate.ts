@@ -32,6 +32,10 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
   flags: { ...admissionFlags, json: switchFlag('json', 'Print one JSON object') },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY },
   async run({ values, positionals }, terminal) {
+    if (positionals.filter((path) => path === '-').length > 1) {
+      terminal.err('node-trust validate: standard input can be read once: give - once\n');
+      return 2;
+    }
     const nonCa = values.allowNonCa ? 'warning' : 'error';
     const options = { maxCertificates: values.maxCertificates, nonCa, now: new Date() } as const;
     const judged: Judged[] = [];

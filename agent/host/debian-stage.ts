@@ -14,11 +14,9 @@ import {
   refuseBroken,
   selectionFile,
 } from './debian-inputs.ts';
-import { stateFolder } from './facts.ts';
+import { stageFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
 import { findFault, readBundleFile } from './trust-store.ts';
-
-const stageFolder = `${stateFolder}/stage`;
 
 export interface StageParts {
   readonly root: HostRoot;

@@ -9,6 +9,8 @@ import type { HeldFailure } from '../trust/status.ts';
 import type { HostRoot } from './root.ts';
 
 export const stateFolder = '/var/lib/node-trust-agent';
+/** Where a store is built to be looked at; nothing of it stays. */
+export const stageFolder = `${stateFolder}/stage`;
 const factsPath = `${stateFolder}/state.json`;
 const schemaVersion = 1;
 

@@ -8,7 +8,7 @@ import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trust
 import type { Step } from '../trust/plan.ts';
 import { createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
-import { createFactsFile, type FactsFile, stateFolder } from './facts.ts';
+import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
 import { type HostRoot, isTemporary } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 
@@ -39,6 +39,8 @@ export interface HostOptions {
 
 /** Throws `UnsupportedDistribution`, `NoServiceManager`, `RuntimeNotFound`. */
 export async function openHost({ root, runtime: demand, now }: HostOptions): Promise<Host> {
+  if ((await root.readFolder('/')) === 'absent')
+    throw new AgentError('UnsupportedDistribution', { evidence: `there is no folder ${root.path}` });
   const commands = await createHostCommands(root.path);
   const distribution = await detectDistribution(root);
   const store = distribution.createStore(root, commands);
@@ -119,6 +121,7 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
         const left = entries === 'absent' ? [] : entries.filter(({ name }) => isTemporary(name));
         for (const { name } of left) await root.remove(posix.join(folder, name));
       }
+      await root.removeFolder(stageFolder);
     },
     async observe(look, signal) {
       const { runtime: record, withdrawn = [] } = await facts.read();

@@ -1,7 +1,7 @@
 // One agent at a time on a host. The lock names its owner by PID, start time and boot, so that the lock of a dead
 // process is told from that of a living one and taken over; only one of several takers can win.
 
-import { readFile, readlink } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { AgentError } from '../errors.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
@@ -54,8 +54,18 @@ async function readText(root: HostRoot, path: string): Promise<string | undefine
 
 async function isAlive(owner: LockOwner, own: LockOwner): Promise<boolean> {
   if (owner.bootId !== own.bootId) return false;
-  if (owner.pidNamespace !== own.pidNamespace) return true; // cannot be judged from here
+  if (owner.pidNamespace !== own.pidNamespace) return hasProcesses(owner.pidNamespace);
   return (await startTime(owner.pid)) === owner.startedAt;
+}
+
+/**
+ * Whether a process lives in this PID namespace. The agent runs in the host's, from where those of all containers are seen;
+ * one that is not is gone, as that of a node in a container is after its restart.
+ */
+async function hasProcesses(pidNamespace: string): Promise<boolean> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const namespaces = pids.map((pid) => readlink(`/proc/${pid}/ns/pid`).catch(() => ''));
+  return (await Promise.all(namespaces)).includes(pidNamespace);
 }
 
 async function ownIdentity(): Promise<LockOwner> {

@@ -146,6 +146,14 @@ export const admissionReasons = {
     message: ({ key, minimum, subject }: Subject & { readonly key: string; readonly minimum: number }) =>
       `${key}, expected at least ${minimum} bits ${inBrackets(subject)}`,
   }),
+  UnsupportedKey: admission({
+    severity: 'warning',
+    meaning:
+      'The key is of a kind that Go does not know, in which containerd and kubelet are written: they skip the certificate.',
+    remedy: 'Use a CA with an RSA, Ed25519 or ECDSA key on P-256, P-384 or P-521.',
+    message: ({ key, subject }: Subject & { readonly key: string }) =>
+      `${key}, which containerd cannot verify anything with ${inBrackets(subject)}`,
+  }),
   Expired: admission({
     severity: 'warning',
     meaning: 'Its notAfter has passed. It stays installed: removing it would restart runtimes across the fleet.',
@@ -195,7 +203,17 @@ export interface Explained<C extends Code = Code> {
 
 export function explain<C extends Code>(code: C, args: Args[C]): Explained<C> {
   const { severity, message, remedy } = reasons[code];
-  return { code, severity, message: message(args), remedy };
+  return { code, severity, message: printable(message(args)), remedy };
+}
+
+const maxMessage = 1000;
+
+/** One line that turns, hides and floods nothing on a terminal, whatever somebody has put into it. */
+export function printable(text: string): string {
+  const escaped = text.replaceAll(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
+    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+  });
+  return escaped.length > maxMessage ? `${escaped.slice(0, maxMessage)}…` : escaped;
 }
 
 const boundaryFaults = {

@@ -34,6 +34,9 @@ function judgePurpose({ subject, isCa, extendedKeyUsage }: Certificate, nonCa: S
   ];
 }
 
+/** As OpenSSL names them; https://pkg.go.dev/crypto/elliptic has no others. */
+const curvesOfGo: ReadonlySet<string> = new Set(['secp224r1', 'prime256v1', 'secp384r1', 'secp521r1']);
+
 // Nobody verifies the signature of an anchor that signed itself.
 function judgeStrength({ subject, selfSigned, signatureHash, publicKey }: Certificate): Explained[] {
   const findings: Explained[] = [];
@@ -42,6 +45,9 @@ function judgeStrength({ subject, selfSigned, signatureHash, publicKey }: Certif
   }
   if (publicKey.kind === 'rsa' && publicKey.bits < 2048) {
     findings.push(explain('WeakKey', { key: `RSA key of ${publicKey.bits} bits`, minimum: 2048, subject }));
+  }
+  if (publicKey.kind === 'ec' && !curvesOfGo.has(publicKey.curve)) {
+    findings.push(explain('UnsupportedKey', { key: `EC key on the curve ${publicKey.curve}`, subject }));
   }
   if (publicKey.kind === 'ec' && publicKey.bits < 256) {
     findings.push(explain('WeakKey', { key: `EC key on ${publicKey.curve}`, minimum: 256, subject }));

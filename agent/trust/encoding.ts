@@ -11,7 +11,7 @@ export function judgeEncoding(bytes: Uint8Array): Explained | undefined {
   if ((first === 0xfe && second === 0xff) || (first === 0xff && second === 0xfe)) {
     return explain('ByteOrderMark', { encoding: 'UTF-16' });
   }
-  return judgeDer(bytes) ?? judgeUtf16(bytes) ?? judgeBase64(bytes);
+  return judgeDer(bytes) ?? judgeUtf16(bytes) ?? judgeBinary(bytes) ?? judgeBase64(bytes);
 }
 
 function judgeDer(bytes: Uint8Array): Explained | undefined {
@@ -29,6 +29,13 @@ function judgeUtf16(bytes: Uint8Array): Explained | undefined {
   const isUtf16 = (parity: number): boolean => sample.every((byte, at) => (byte === 0) === (at % 2 === parity));
   if (sample.length < 2 || !(isUtf16(0) || isUtf16(1))) return undefined;
   return explain('NoCertificate', { evidence: 'the value looks like UTF-16 text, expected ASCII' });
+}
+
+// A NUL is in no text; beside a PEM block the scanner has the better word for it.
+function judgeBinary(bytes: Uint8Array): Explained | undefined {
+  const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (!value.includes(0) || value.includes('-----BEGIN ')) return undefined;
+  return explain('NoCertificate', { evidence: 'the value is binary (an archive, a key store?), expected PEM text' });
 }
 
 function judgeBase64(bytes: Uint8Array): Explained | undefined {

@@ -74,10 +74,10 @@ const label = '[a-z0-9 ]{0,40}(?:certificate|private key)';
 const nearBoundaries = [
   new RegExp(`${dashes}(begin|end) (${label})`, 'i'),
   new RegExp(`(begin|end) (${label})${dashes}`, 'i'),
-  /^[ \t]*-?(BEGIN|END) ([A-Z0-9 ]{0,40}(?:CERTIFICATE|PRIVATE KEY))-?[ \t]*$/,
+  /^[^A-Za-z0-9]{0,60}(BEGIN|END) ([A-Z0-9 ]{0,40}(?:CERTIFICATE|PRIVATE KEY))[^A-Za-z0-9]{0,60}$/,
 ];
 
-// Other numbers of dashes, dashes that a word processor made long, lower case. Loaders would skip such a block in
+// Other numbers of dashes, dashes that a word processor made long or something else of, lower case. Loaders would skip such a block in
 // silence, so it must not pass as text; only the two labels that matter are looked for.
 function parseNearBoundary(line: string): ParsedLine | undefined {
   for (const pattern of nearBoundaries) {

@@ -2,7 +2,7 @@
 // Logs, annotations, events, metrics, `validate` and docs/reasons.md all render these entries, so a code, its
 // severity and its remedy mean the same wherever they are read. Codes are stable: they are part of the interface.
 
-import { admissionReasons, type Reason } from './admission-reasons.ts';
+import { admissionReasons, printable, type Reason } from './admission-reasons.ts';
 
 /** When the next try makes sense: after a back-off; when bundle, host or retry annotation change; when the source changes. */
 export type Retry = 'transient' | 'content' | 'source';
@@ -101,7 +101,7 @@ export const operationalReasons = {
     severity: 'error',
     retry: 'transient',
     meaning: "The host's folders for local certificates or for the agent's state cannot be written.",
-    remedy: 'Make the folder writable for root on the host; a read-only /usr needs a writable mount there.',
+    remedy: 'Run as root, and make the folder writable on the host; a read-only /usr needs a writable mount there.',
     message: ({ path, evidence }: PathArgs & Evidence) => `${path} cannot be written: ${evidence}`,
   }),
   DiskFull: operational({
@@ -216,5 +216,5 @@ const told: { readonly [C in OperationalCode]: OperationalReason<ReasonArgs<C>> 
 /** A case of an operational reason, told. */
 export function explainOperational<C extends OperationalCode>(code: C, args: ReasonArgs<C>) {
   const { severity, retry, message, remedy } = told[code];
-  return { code, severity, retry, message: message(args), remedy } as const;
+  return { code, severity, retry, message: printable(message(args)), remedy } as const;
 }

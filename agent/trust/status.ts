@@ -68,7 +68,7 @@ export function soonestExpiry({ certificates }: Trusted): Date | undefined {
   return times.length === 0 ? undefined : new Date(Math.min(...times));
 }
 
-/** Too long for an annotation, whole items go, from the end: findings first, then certificates; their number is told. */
+/** Too long for an annotation, whole items go, from the end: findings first, then warnings and certificates; their number is told. */
 export function formatDetails(status: Status): string {
   const certificates = (status.trusted?.certificates ?? []).map(({ entry, certificate }) => ({
     subject: certificate.subject,
@@ -76,18 +76,22 @@ export function formatDetails(status: Status): string {
     notAfter: certificate.notAfter.toISOString(),
     entry,
   }));
-  const items = [...certificates, ...status.findings];
-  const format = (kept: number): string =>
-    JSON.stringify({
+  const lists = [certificates, status.warnings, status.findings] as const;
+  const count = lists.reduce((sum, { length }) => sum + length, 0);
+  const format = (kept: number): string => {
+    const ends = lists.map((_, index) => lists.slice(0, index).reduce((left, { length }) => left - length, kept));
+    const [held, warnings, findings] = ends.map((end, index) => lists[index]?.slice(0, Math.max(end, 0)) ?? []);
+    return JSON.stringify({
       version: 1,
-      certificates: certificates.slice(0, kept),
-      findings: status.findings.slice(0, Math.max(kept - certificates.length, 0)),
-      ...(kept < items.length && { truncated: items.length - kept }),
+      certificates: held,
+      findings,
+      ...(kept < count && { truncated: count - kept }),
       store: status.store,
       runtime: status.runtime,
-      ...(status.warnings.length > 0 && { warnings: status.warnings }),
+      ...(warnings !== undefined && warnings.length > 0 && { warnings }),
     });
-  let [fitting, tooMany] = [0, items.length + 1];
+  };
+  let [fitting, tooMany] = [0, count + 1];
   while (tooMany - fitting > 1) {
     const middle = Math.floor((fitting + tooMany) / 2);
     if (Buffer.byteLength(format(middle)) <= maxDetailsBytes) fitting = middle;
@@ -106,7 +110,7 @@ export function describeFinding({ entry, certificate, line, message }: Omit<Find
   const place = [
     entry === '' ? '' : `entry ${JSON.stringify(entry)}`,
     certificate === undefined ? '' : `certificate ${certificate}`,
-    certificate !== undefined || line === undefined ? '' : `line ${line}`,
+    line === undefined ? '' : `line ${line}`,
   ].filter((part) => part !== '');
   return place.length === 0 ? message : `${place.join(', ')}: ${message}`;
 }

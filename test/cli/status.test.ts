@@ -71,3 +71,10 @@ test('a cluster in which no agent has written anything is not synced', async (t)
   const json = await nodeTrust(['status', '--json', ...kubeconfig]);
   assert.deepEqual(JSON.parse(json.out), { version: 1, synced: false, nodes: [] });
 });
+
+test('what somebody wrote into an annotation does nothing to the terminal', async (t) => {
+  const api = await startTestServer(t);
+  api.put(node('a', { ...failed, message: 'one\u001b]0;title\u0007\u001b[2J\u202etwo' }));
+  const { out } = await nodeTrust(['status', '--kubeconfig', writeKubeconfig(t, api.kubeconfig())]);
+  assert.match(out, /one\\u\{1b\}\]0;title\\u\{7\}\\u\{1b\}\[2J\\u\{202e\}two/);
+});

@@ -25,7 +25,10 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
   return path;
 }
 
-async function validate(paths: readonly string[], input = ''): Promise<CommandResult & { readonly answer: Answer }> {
+async function validate(
+  paths: readonly string[],
+  input: string | Uint8Array = '',
+): Promise<CommandResult & { readonly answer: Answer }> {
   const result = await nodeTrust(['validate', '--json', ...paths], input);
   return { ...result, answer: JSON.parse(result.out) as Answer };
 }
@@ -187,6 +190,26 @@ test('broken YAML, two Secrets and values that are no text are told apart from P
     assert.equal(code, 3);
     assert.match(err, expected);
   }
+});
+
+test('what the YAML parser complains of is told by its line alone: the text may be a key', async () => {
+  for (const value of ['|MIGHAgEAMBMG', '>MIGHAgEAMBMG', '*MIGHAgEAMBMG', '[MIGHAgEAMBMG']) {
+    const { code, err, out } = await nodeTrust([
+      'validate',
+      await file('key', `kind: Secret\nstringData:\n  a: ${value}\n`),
+    ]);
+    assert.equal(code, 3);
+    assert.match(err, /is neither PEM nor YAML(: look at line \d)?\n$/);
+    assert.doesNotMatch(err + out, /MIGH/);
+  }
+});
+
+test('a value that is no text is told as that, and the same standard input is not read twice', async () => {
+  for (const bytes of [Buffer.from('1f8b0800000d0a00', 'hex'), Buffer.from('feedfeed000000020d', 'hex')])
+    assert.deepEqual(codes((await validate(['-'], bytes)).answer), ['-: NoCertificate']);
+  const { code, err } = await nodeTrust(['validate', '-', '-'], corp.pem);
+  assert.equal(code, 2);
+  assert.match(err, /standard input can be read once/);
 });
 
 test('usage errors end with 2', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile, readlink } from 'node:fs/promises';
 import { test } from 'node:test';
 import { type HostLock, type LockOwner, lockHost } from '../../agent/host/lock.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
@@ -62,14 +63,21 @@ test('the lock of a PID that is used again, of another boot, or of nobody is tak
   }
 });
 
-test('an owner in another PID namespace cannot be judged and so holds, until the next boot', async () => {
+test('an owner in another PID namespace holds while there are processes in it', async (t) => {
   await using host = await createEmptyRoot();
   const root = createHostRoot(host.root);
+  const container = spawn('unshare', ['--user', '--map-root-user', '--fork', '--pid', 'cat'], { stdio: 'pipe' });
+  t.after(() => container.kill('SIGKILL'));
+  // What cat says shows that its namespace is there.
+  container.stdin.write('there');
+  await once(container.stdout, 'data');
+  const children = await readFile(`/proc/${container.pid}/task/${container.pid}/children`, 'utf8');
+  const pidNamespace = await readlink(`/proc/${children.trim()}/ns/pid`);
   await lockHost(root);
-  const elsewhere = { ...(await ownerOf(host)), pid: await deadPid(), pidNamespace: 'pid:[1]' };
-  await host.write(path, JSON.stringify(elsewhere));
+  await host.write(path, JSON.stringify({ ...(await ownerOf(host)), pid: 1, pidNamespace }));
   await assert.rejects(lockHost(root), { code: 'HostLocked' });
-  await host.write(path, JSON.stringify({ ...elsewhere, bootId: 'another' }));
+  container.stdin.end();
+  await once(container, 'close');
   await lockHost(root);
 });
 

@@ -23,6 +23,7 @@ test('what lets a store drop, choke on or leak something is an error, the rest a
   assert.deepEqual(codesOf('warning'), [
     'WeakSignature',
     'WeakKey',
+    'UnsupportedKey',
     'Expired',
     'NotYetValid',
     'ExpiresSoon',

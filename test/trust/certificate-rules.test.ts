@@ -94,3 +94,9 @@ test("a server's own certificate is refused, with all that can be said of it", (
     ['error NotCa', 'warning NotSelfSigned'],
   );
 });
+
+test('a curve that Go does not know is a warning: containerd would skip the certificate', () => {
+  const known = 'warning UnsupportedKey: EC key on the curve secp256k1, which containerd cannot verify anything with';
+  assert.deepEqual(tellNew({ key: { kind: 'ec', curve: 'secp256k1' } }), [`${known} (CN=Corp)`]);
+  for (const curve of ['P-256', 'P-384', 'P-521']) assert.deepEqual(tellNew({ key: { kind: 'ec', curve } }), [], curve);
+});

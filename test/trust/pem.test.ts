@@ -292,3 +292,12 @@ test('a mebibyte of anything is scanned in time that grows with its length alone
     assert.ok(performance.now() - startMs < 1000, JSON.stringify(text.slice(0, 50)));
   }
 });
+
+test('dashes of any make, or something else in their place, do not make a block vanish', () => {
+  for (const dash of ['\u2212', '\uff0d', '\u2e3a', '=', '- ', '~', '_']) {
+    for (const label of ['CERTIFICATE', 'PRIVATE KEY']) {
+      const odd = Buffer.from(block(label).replaceAll('-----', dash.repeat(5))).toString('latin1');
+      assert.notDeepEqual(tell(one.pem + odd), [], `${dash} ${label}`);
+    }
+  }
+});

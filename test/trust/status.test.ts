@@ -83,7 +83,22 @@ test('a message and its remedy are one sentence', () => {
 
 test('a finding is told with its place', () => {
   const finding = { severity: 'error', entry: 'a"b', message: 'bad', remedy: '' } as const;
-  assert.equal(describeFinding({ ...finding, certificate: 2, line: 9 }), 'entry "a\\"b", certificate 2: bad');
+  assert.equal(describeFinding({ ...finding, certificate: 2, line: 9 }), 'entry "a\\"b", certificate 2, line 9: bad');
   assert.equal(describeFinding({ ...finding, line: 9 }), 'entry "a\\"b", line 9: bad');
   assert.equal(describeFinding({ ...finding, entry: '' }), 'bad');
+});
+
+test('warnings count, too: details fit into their share of the annotations whatever was seen', () => {
+  const warnings = Array.from({ length: 400 }, (_, index) => `warning ${index} ${'x'.repeat(200)}`);
+  const details =
+    formatAnnotations({ ...synced, warnings, findings: manyFindings(10) })['node-trust-agent/details'] ?? '';
+  assert(Buffer.byteLength(details) <= 16 * 1024);
+  const {
+    certificates,
+    warnings: kept,
+    findings,
+    truncated,
+  } = JSON.parse(details) as Readonly<Record<string, never[]>>;
+  assert.equal(certificates?.length, 1);
+  assert.deepEqual([findings, Number(kept?.length) + Number(truncated)], [[], 410]);
 });

@@ -13,6 +13,13 @@ const homes = {
   yaml: 'agent/cli/entries.ts',
   '@kubernetes/client-node': 'agent/kube/**/*.ts',
 } as const;
+/** The same for what only building and testing need. */
+const toolHomes = {
+  esbuild: 'image/bundle.ts',
+  testcontainers: 'test/node/support/node.ts',
+  '@grpc/grpc-js': 'test/node/support/cri.ts',
+  '@grpc/proto-loader': 'test/node/support/cri.ts',
+} as const;
 
 const world = ['fs', 'fs/*', 'child_process', 'net', 'http', 'https', 'os', 'process', 'timers', 'timers/*'];
 const layers = {
@@ -24,9 +31,9 @@ const layers = {
   'agent/kube/**/*.ts': [{ group: ['**/host/**', '**/cli/**'], message: 'kube/ knows Kubernetes and not Linux.' }],
 } as const;
 
-function restrictImports(files: string): OxlintOverride {
+function restrictImports(files: string, libraries: Readonly<Record<string, string>> = homes): OxlintOverride {
   const layer = Object.entries(layers).find(([folder]) => files.startsWith(folder.slice(0, folder.indexOf('*'))));
-  const paths = Object.entries(homes)
+  const paths = Object.entries(libraries)
     .filter(([, home]) => home !== files)
     .map(([name, home]) => ({ name, message: `Only ${home} imports it.` }));
   return {
@@ -38,7 +45,7 @@ function restrictImports(files: string): OxlintOverride {
 export default defineConfig({
   plugins: ['typescript', 'import', 'unicorn', 'node', 'promise'],
   categories: { correctness: 'error', suspicious: 'error', perf: 'error' },
-  ignorePatterns: ['node_modules'],
+  ignorePatterns: ['node_modules', 'dist'],
   rules: {
     'eslint/no-await-in-loop': 'off',
     'eslint/no-console': 'error',
@@ -72,8 +79,8 @@ export default defineConfig({
   },
   overrides: [
     restrictImports('agent/**/*.ts'),
-    ...Object.keys(layers).map(restrictImports),
-    ...Object.values(homes).map(restrictImports),
+    ...[...Object.keys(layers), ...Object.values(homes)].map((files) => restrictImports(files)),
+    ...['image/**/*.ts', 'test/**/*.ts', ...Object.values(toolHomes)].map((files) => restrictImports(files, toolHomes)),
     { files: ['agent/main.ts'], rules: { 'node/no-process-env': 'off' } },
   ],
 });

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const entry = fileURLToPath(new URL('../../agent/main.ts', import.meta.url));
+const source = fileURLToPath(new URL('../../agent/main.ts', import.meta.url));
 
 export interface LogLine {
   readonly level: string;
@@ -23,7 +23,11 @@ export interface AgentProcess extends AsyncDisposable {
   readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null; readonly stderr: string }>;
 }
 
-export function startAgent(args: readonly string[], onLine: (line: string) => void = () => {}): AgentProcess {
+export function startAgent(
+  args: readonly string[],
+  onLine: (line: string) => void = () => {},
+  entry = source,
+): AgentProcess {
   const child: ChildProcess = spawn(process.execPath, [entry, 'run', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const log: LogLine[] = [];
   const waiting = new Set<() => void>();

@@ -1,0 +1,27 @@
+// `npm run bundle`: the agent and all it imports as one file, dist/node-trust.mjs, which plain Node.js 26 runs anywhere:
+// in the image, and on machines without npm. Names stay as they are, so that a stack trace can be read.
+
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+/** Packages in CommonJS call `require` for Node's own modules; a module has none unless it makes one. */
+const requireForCommonJs = `import { createRequire as createRequireForCommonJs } from 'node:module';
+const require = createRequireForCommonJs(import.meta.url);`;
+
+export async function bundleAgent(outfile: string): Promise<void> {
+  await build({
+    absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
+    entryPoints: ['agent/main.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node26',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    banner: { js: requireForCommonJs },
+    logLevel: 'warning',
+  });
+}
+
+if (import.meta.main) await bundleAgent('dist/node-trust.mjs');

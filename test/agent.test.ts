@@ -6,7 +6,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createCertificate } from './support/certificates.ts';
-import { type Annotations, secret, setStage } from './support/stage.ts';
+import { type Annotations, secret } from './support/cluster.ts';
+import { setStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 /** The usual rotation: another key, the same name. */

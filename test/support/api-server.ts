@@ -1,4 +1,5 @@
-// An embedded API server for tests and the demo: real HTTP on 127.0.0.1, HTTPS with HTTP/2 where it gets a certificate.
+// An embedded API server for tests and the demo: real HTTP on 127.0.0.1 unless told otherwise, HTTPS with HTTP/2 where it
+// gets a certificate.
 // It is a fake. Faithful in: Secrets, Events, Leases and Nodes with get, list, watch, create, update, merge patch and
 // delete; resourceVersions, conflicts, bookmarks, expiry; RBAC; Status objects and their wording; enough discovery for
 // kubectl. Not faithful in: every namespace exists; strategic merge patches are taken as plain ones; no server-side apply,
@@ -37,6 +38,8 @@ export interface ApiUser {
 }
 
 export interface ApiServerOptions {
+  /** An address of this machine. */
+  readonly host?: string;
   /** Bearer token to user. Default: the token `admin` may do everything. */
   readonly tokens?: Readonly<Record<string, ApiUser>>;
   /** PEM. `ca` is what a kubeconfig is told to trust, by default the certificate itself. */
@@ -61,6 +64,7 @@ export interface ObjectPlace {
 export type ApiServer = Awaited<ReturnType<typeof startApiServer>>;
 
 export async function startApiServer(options: ApiServerOptions = {}) {
+  const { host = '127.0.0.1' } = options;
   const store = createObjectStore();
   const watches = createWatches(store, options.bookmarkIntervalMs ?? 60_000);
   const failures = createInjectedFailures();
@@ -123,7 +127,7 @@ export async function startApiServer(options: ApiServerOptions = {}) {
 
   let port = 0;
   const listen = async (): Promise<void> => {
-    server.listen(port, '127.0.0.1');
+    server.listen(port, host);
     await once(server, 'listening');
     const address = server.address();
     port = typeof address === 'object' && address !== null ? address.port : 0;
@@ -136,7 +140,7 @@ export async function startApiServer(options: ApiServerOptions = {}) {
     await closed;
   };
   await listen();
-  const url = `${options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+  const url = `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`;
 
   return {
     url,

@@ -11,14 +11,10 @@ import type { Log } from '../../agent/log.ts';
 import { type AgentProcess, type LogLine, startAgent } from './agent-process.ts';
 import { type ApiServer, type ApiServerOptions, startApiServer } from './api-server.ts';
 import type { TestCertificate } from './certificates.ts';
+import { type Cluster, createCluster, secret } from './cluster.ts';
 import { createSandbox, type Sandbox, type SandboxOptions } from './sandbox.ts';
 
 const nodeName = 'node-1';
-const prefix = 'node-trust-agent/';
-export const secret = { kind: 'Secret', namespace: 'kube-system', name: 'custom-ca-trust-secret' } as const;
-
-/** The Node's annotations of ours, without their prefix. */
-export type Annotations = Readonly<Record<string, string>>;
 
 export interface RunningAgent {
   readonly log: readonly LogLine[];
@@ -27,20 +23,13 @@ export interface RunningAgent {
   readonly ended: Promise<void>;
 }
 
-export interface Stage {
+export interface Stage extends Cluster {
   readonly api: ApiServer;
   readonly sandbox: Sandbox;
   /** The agent in this process. */
   run(config?: Partial<AgentConfig>): RunningAgent;
   /** The agent as a process of its own. */
   spawn(...flags: readonly string[]): AgentProcess;
-  apply(entries: Readonly<Record<string, string>>, more?: Readonly<Record<string, unknown>>): void;
-  labelNode(labels: Readonly<Record<string, string>>, annotations?: Annotations): void;
-  read(): Annotations;
-  /** The annotations, once a write of the agent has made them so. */
-  says(predicate: (annotations: Annotations) => boolean): Promise<Annotations>;
-  /** Waits for so many more reads of the Secret: passes that were made. */
-  passes(count: number): Promise<void>;
   restarts(): Promise<number>;
   /** These and none of the others, in the bundle, in the index and in what the runtime loaded. */
   assertTrusts(wanted: readonly TestCertificate[], others: readonly TestCertificate[]): Promise<void>;
@@ -55,15 +44,8 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
   const sandbox = stack.use(await createSandbox(options));
   const kubeconfig = join(sandbox.root, 'kubeconfig');
   await writeFile(kubeconfig, api.kubeconfig(options.tokens === undefined ? 'admin' : 'agent'));
-  api.put({ kind: 'Node', metadata: { name: nodeName } });
-
-  const read = (): Annotations => {
-    const annotations = Object.entries(api.get({ kind: 'Node', name: nodeName })?.metadata.annotations ?? {});
-    return Object.fromEntries(
-      annotations.flatMap(([name, value]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), value]] : [])),
-    );
-  };
   return {
+    ...createCluster(api, nodeName),
     api,
     sandbox,
     run(config = {}) {
@@ -100,26 +82,6 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
       return stack.use(
         startAgent([...own, '--listen', '127.0.0.1:0', '--log-level', 'debug', '--spread', '0', ...flags]),
       );
-    },
-    apply(entries, more = {}) {
-      const { kind, ...place } = secret;
-      const { metadata, ...rest } = more;
-      api.put({ kind, metadata: { ...place, ...(metadata as object) }, type: 'Opaque', stringData: entries, ...rest });
-    },
-    labelNode(labels, annotations = {}) {
-      const known = api.get({ kind: 'Node', name: nodeName })?.metadata.annotations;
-      const added = Object.fromEntries(Object.entries(annotations).map(([name, value]) => [prefix + name, value]));
-      api.put({ kind: 'Node', metadata: { name: nodeName, labels, annotations: { ...known, ...added } } });
-    },
-    read,
-    async says(predicate) {
-      await api.seen(({ verb, resource }) => verb === 'patch' && resource === 'nodes' && predicate(read()));
-      return read();
-    },
-    async passes(count) {
-      const isRead = ({ verb, resource }: { readonly verb: string; readonly resource: string }): boolean =>
-        verb === 'get' && resource === 'secrets';
-      await api.seen(isRead, api.journal.filter(isRead).length + count);
     },
     restarts: async () => (await sandbox.runtime.calls()).filter((call) => call.startsWith('restart')).length - 1,
     async assertTrusts(wanted, others) {

@@ -1,0 +1,56 @@
+// What makes a node let go of its trust, and what does not.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createCertificate } from '../support/certificates.ts';
+import { until } from '../support/until.ts';
+import { setNodeStage, syncedWith } from './support/stage.ts';
+
+const corp = createCertificate({ subject: 'Corp Root' });
+
+test('a pool label that goes away takes the trust with it, while its pod is being deleted', async (t) => {
+  const stage = await setNodeStage(t, { 'registry.test': corp });
+  const registry = stage.registries['registry.test'];
+  const before = await stage.digestStore();
+  const bystander = await stage.startBystander();
+  const process = await bystander.process();
+  stage.apply({ 'corp.pem': corp.pem });
+  const agent = await stage.startAgent();
+  await stage.says(syncedWith(corp));
+  assert.equal(await stage.pull(registry), 'pulled');
+  stage.labelNode({ 'kubernetes.io/os': 'linux' });
+  assert.equal(await agent.stop(), 0);
+  assert.equal(stage.read()['state'], 'Disabled');
+  assert.equal(await stage.pull(registry), 'x509');
+  assert.equal(await stage.digestStore(), before);
+  assert.equal(await bystander.process(), process);
+});
+
+test('a deleted DaemonSet takes nothing away, and the next agent has nothing to do', async (t) => {
+  const stage = await setNodeStage(t, { 'registry.test': corp });
+  stage.apply({ 'corp.pem': corp.pem });
+  const agent = await stage.startAgent();
+  await stage.says(syncedWith(corp));
+  const before = [await stage.digestStore(), await stage.starts(), stage.read()] as const;
+  assert.equal(await agent.stop(), 0);
+  assert.equal(await stage.pull(stage.registries['registry.test']), 'pulled');
+  const successor = await stage.startAgent();
+  await successor.ready();
+  assert.deepEqual([await stage.digestStore(), await stage.starts(), stage.read()], before);
+});
+
+test('a dead API server takes nothing away, neither while the agent runs nor when it is told to end', async (t) => {
+  const stage = await setNodeStage(t, { 'registry.test': corp });
+  const registry = stage.registries['registry.test'];
+  stage.apply({ 'corp.pem': corp.pem });
+  const agent = await stage.startAgent();
+  await stage.says(syncedWith(corp));
+  const before = await stage.digestStore();
+  await stage.api.refuse();
+  await stage.node.sh('systemctl restart containerd.service'); // the agent sees that, and makes a pass
+  await until(async () => (await agent.log()).includes('SourceUnavailable'));
+  assert.equal(await stage.pull(registry), 'pulled');
+  assert.equal(await agent.stop(), 0);
+  assert.equal(await stage.pull(registry), 'pulled');
+  assert.equal(await stage.digestStore(), before);
+});

@@ -11,8 +11,9 @@ import { createNodePass, type NodePass } from '../agent/node-pass.ts';
 import { createPool } from '../agent/pool.ts';
 import { writeKubeconfig } from './support/api-fixture.ts';
 import { createCertificate, fixedNow } from './support/certificates.ts';
+import { secret } from './support/cluster.ts';
 import { parse } from './support/host-steps.ts';
-import { recordLog, type Stage, secret, setStage } from './support/stage.ts';
+import { recordLog, type Stage, setStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 const label = { key: 'node-trust-agent/enabled', value: 'true' };

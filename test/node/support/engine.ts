@@ -10,15 +10,20 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** One for all the test files of a run: they inherit it, so that the run can clean up after a file that was killed. */
 const runLabel = 'node-trust-agent.run';
-// oxlint-disable-next-line node/no-process-env -- the one thing that a run tells its test files
+const runVariable = 'NODE_TRUST_TEST_RUN';
+// oxlint-disable-next-line node/no-process-env -- what a run tells its test files, and CI=true
 const env = process.env;
-env['NODE_TRUST_TEST_RUN'] ??= `${process.pid}-${Date.now()}`;
-export const labels: Readonly<Record<string, string>> = { [runLabel]: env['NODE_TRUST_TEST_RUN'] };
+const isWholeRun = env[runVariable] === undefined;
+/** One for all the test files of a run: they inherit it, so that the run can clean up after a file that was killed. */
+const runId = (env[runVariable] ??= `${process.pid}-${Date.now()}`);
+export const labels: Readonly<Record<string, string>> = { [runLabel]: runId };
 
-/** Which containerd the nodes get; `run.ts` sets it. */
-export const containerdLine = env['NODE_TRUST_TEST_CONTAINERD'] ?? '1.7';
+/** Which containerd the nodes get. */
+const containerdVariable = 'NODE_TRUST_TEST_CONTAINERD';
+export const containerdLine = env[containerdVariable] ?? '1.7';
+/** For the test files of a run on one line of containerd. */
+export const environmentFor = (line: string): NodeJS.ProcessEnv => ({ ...env, [containerdVariable]: line });
 
 export async function docker(...args: readonly string[]): Promise<string> {
   const { stdout } = await run('docker', args, { maxBuffer: 64 * 1024 * 1024 });
@@ -46,11 +51,16 @@ export function bridgeGateway(): Promise<string> {
 
 /** The containers of this run, with their volumes. Synchronous: it is called while a process ends, too. */
 export function removeContainers(): void {
-  const filter = `label=${runLabel}=${labels[runLabel]}`;
-  const ids = execFileSync('docker', ['ps', '-aq', '--filter', filter], { encoding: 'utf8' })
-    .split('\n')
-    .filter(Boolean);
+  const list = ['ps', '-aq', '--filter', `label=${runLabel}=${runId}`];
+  const ids = execFileSync('docker', list, { encoding: 'utf8' }).split('\n').filter(Boolean);
   if (ids.length > 0) execFileSync('docker', ['rm', '-f', '-v', ...ids], { stdio: 'ignore' });
+}
+
+/** For a test file that is run by itself, and interrupted. */
+export function removeContainersAtExit(): void {
+  if (!isWholeRun || process.listeners('exit').includes(removeContainers)) return;
+  process.once('exit', removeContainers);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 }
 
 export interface Engine extends AsyncDisposable {
@@ -67,21 +77,24 @@ export async function findEngine(): Promise<EngineSearch> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
     return { kind: 'none', why: 'it needs root on Linux', remedy: 'run it as root' };
   }
-  if (await answers()) return { kind: 'engine', [Symbol.asyncDispose]: () => Promise.resolve() };
-  if (env['CI'] !== 'true' || !existsSync('/etc/debian_version')) {
+  const found: Engine = { kind: 'engine', [Symbol.asyncDispose]: () => Promise.resolve() };
+  if (await answers()) return found;
+  if (!mayInstall()) {
     const remedy = 'start dockerd, or on Debian set CI=true to have docker.io installed and started';
     return { kind: 'none', why: 'no Docker engine answers', remedy };
   }
-  await install('docker', 'docker.io');
-  if (await answers()) return { kind: 'engine', [Symbol.asyncDispose]: () => Promise.resolve() };
-  return startEngine();
+  if (!(await isProgram('dockerd'))) await install('docker.io');
+  return (await answers()) ? found : startEngine();
 }
 
-/** By apt, where the program is not there. */
-export async function install(program: string, ...packages: readonly string[]): Promise<void> {
-  if (await isProgram(program)) return;
+/** A machine that belongs to nobody else. */
+export function mayInstall(): boolean {
+  return env['CI'] === 'true' && process.getuid?.() === 0 && existsSync('/etc/debian_version');
+}
+
+export async function install(...packages: readonly string[]): Promise<void> {
   await show('apt-get', '-qq', 'update');
-  await show('apt-get', '-qq', 'install', '-y', '--no-install-recommends', ...packages);
+  await show('apt-get', '-qq', 'install', '-y', ...packages);
 }
 
 async function startEngine(): Promise<Engine> {

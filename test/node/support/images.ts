@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { docker, isProgram, show } from './engine.ts';
+import { docker, install, isProgram, mayInstall } from './engine.ts';
 
 const run = promisify(execFile);
 const checkout = fileURLToPath(new URL('../../..', import.meta.url));
@@ -18,6 +18,13 @@ const suite = 'bookworm';
 /** Debian's suite that has this line of containerd; all of them install on bookworm. */
 export const containerdSuites = { '1.6': suite, '1.7': 'trixie', '2': 'sid' } as const;
 export type ContainerdLine = keyof typeof containerdSuites;
+
+export function lineOf(text: string): ContainerdLine {
+  const line = Object.keys(containerdSuites).find((known) => known === text);
+  if (line === undefined)
+    throw new Error(`no containerd ${text} is known, but ${Object.keys(containerdSuites).join(', ')}`);
+  return line as ContainerdLine;
+}
 
 interface Bases {
   readonly debian: string;
@@ -94,7 +101,14 @@ function findBases(): Promise<Bases> {
 
 async function pullBases(): Promise<Bases> {
   const debian = `debian:${suite}-slim`;
-  if ((await imagesNamed(debian)).length === 0) await show('docker', 'pull', debian);
+  if ((await imagesNamed(debian)).length > 0) return { debian, args: {} };
+  try {
+    await docker('pull', debian);
+  } catch (cause) {
+    if (!mayInstall()) throw new Error(`neither can ${debian} be pulled nor is mmdebstrap here; install it`, { cause });
+    await install('mmdebstrap');
+    return makeBases();
+  }
   return { debian, args: {} };
 }
 

@@ -10,8 +10,8 @@ import { type Cluster, createCluster } from '../../support/cluster.ts';
 import { until } from '../../support/until.ts';
 import type { Container } from './cri.ts';
 import { type AgentPod, readAgentPod, readRules } from './daemonset.ts';
-import { bridgeGateway, containerdLine } from './engine.ts';
-import { agentImage, type ContainerdLine, containerdSuites, importedName, nodeImage, tinyImage } from './images.ts';
+import { bridgeGateway, containerdLine, removeContainersAtExit } from './engine.ts';
+import { agentImage, importedName, lineOf, nodeImage, tinyImage } from './images.ts';
 import { startNode, type TestNode } from './node.ts';
 import { type Registry, startRegistry } from './registry.ts';
 
@@ -77,6 +77,7 @@ export async function setNodeStage<Host extends string>(
   t: TestContext,
   registries: Registries<Host>,
 ): Promise<NodeStage & { readonly registries: Readonly<Record<Host, Registry>> }> {
+  removeContainersAtExit();
   const stack = new AsyncDisposableStack();
   const agents: RunningAgent[] = [];
   t.after(async () => {
@@ -239,11 +240,4 @@ function promptNodeName(): string {
     const name = `node-${number}`;
     if (createHash('sha256').update(name).digest().readUInt32BE() < 2 ** 32 / 1_000) return name;
   }
-}
-
-function lineOf(text: string): ContainerdLine {
-  const line = Object.keys(containerdSuites).find((known) => known === text);
-  if (line === undefined)
-    throw new Error(`no containerd ${text} is known, but ${Object.keys(containerdSuites).join(', ')}`);
-  return line as ContainerdLine;
 }

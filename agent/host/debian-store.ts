@@ -53,7 +53,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       anchors,
       derived: await index.listOwn(),
       version,
-      bundle: broken === undefined ? fingerprints : new Set(),
+      bundle: broken === undefined && !(await isTorn(links, fingerprints)) ? fingerprints : new Set(),
       indexed: await index.read(anchors, links),
       ...(await findReturned([...fingerprints], new Set(withdrawn), anchors)),
     };
@@ -77,6 +77,19 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       returned: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [fingerprint] : [])),
       stillTrusted: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [] : [{ fingerprint, path }])),
     };
+  }
+
+  /**
+   * Two runs of the tool at once write one temporary file, and the later one may take a part of it for the bundle. It links
+   * what it puts in, so a file that is linked and lacks was lost; one that it has not taken up yet has no link, and
+   * while it is at work its temporary file is there.
+   */
+  async function isTorn(links: ReadonlyMap<string, string>, bundled: ReadonlySet<Fingerprint>): Promise<boolean> {
+    const targets = new Set([...links.values()].map((target) => posix.resolve(storeFolder, target)));
+    const linked = (await listInputs(root)).filter((path) => targets.has(path));
+    if (linked.length <= bundled.size || (await root.readFile(`${bundlePath}.new`)) !== 'absent') return false;
+    const readings = await Promise.all(linked.map((path) => readBundleFile(root, path)));
+    return readings.some(({ fingerprints }) => [...fingerprints].some((fingerprint) => !bundled.has(fingerprint)));
   }
 
   async function readAnchors(): Promise<readonly Anchor[]> {

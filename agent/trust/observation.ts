@@ -22,7 +22,7 @@ export interface StoreObservation {
   readonly derived: readonly AnchorName[];
   /** Which file the bundle is: another one whenever anybody has written it. */
   readonly version: string;
-  /** The effective bundle; empty when it is absent or a block of it does not parse, since OpenSSL then loads nothing. */
+  /** The effective bundle; empty when it is absent, when it is torn, or when OpenSSL loads nothing of it: a block is broken. */
   readonly bundle: ReadonlySet<Fingerprint>;
   /** Our certificates that are found by a look-up in the store's folder too. */
   readonly indexed: ReadonlySet<Fingerprint>;

@@ -61,6 +61,27 @@ test('withdrawn is gone from bundle, index and anchors, and nothing else is', as
   assert.deepEqual(await digestHost(node), before);
 });
 
+test('a bundle that has lost what the tool had put into it, as after two of its runs at once, is rebuilt', async () => {
+  await using node = await createSandbox({ roots: 3, runtime: false });
+  const ours = create('Ours');
+  await reach(node, [ours]);
+  const before = await digestHost(node);
+  await node.write(bundle, ours.pem);
+  assert.notDeepEqual((await reach(node, [ours])).steps, []);
+  assert.deepEqual(await digestHost(node), before);
+});
+
+test('what the tool has not taken up yet, or is taking up now, is nothing that was lost', async () => {
+  await using node = await createNode();
+  const [ours, waiting] = [create('Ours'), create('Waiting')];
+  await reach(node, [ours]);
+  await node.write(`${anchors}/waiting.crt`, waiting.pem);
+  assert.deepEqual((await reach(node, [ours])).steps, []);
+  await node.link('/etc/ssl/certs/waiting.pem', `${anchors}/waiting.crt`);
+  await node.write(`${bundle}.new`, '');
+  assert.deepEqual((await reach(node, [ours])).steps, []);
+});
+
 test('a foreign certificate whose own file left before goes with our rebuild, and that is a warning', async () => {
   await using node = await createNode();
   const [left, deselected] = [create('Left'), create('Deselected')];

@@ -58,16 +58,26 @@ test('kill -9 at three random moments of a pass, then a start, ends synced', asy
 
 test('a restart of containerd by somebody else during the rebuild gives no false Synced', async (t) => {
   const stage = await setNodeStage(t, { 'registry.test': corp });
+  const registry = stage.registries['registry.test'];
   await stage.startAgent();
   await stage.says(syncedWith());
   const before = await stage.starts();
-  // As slow as it needs to be: the tool is on its way when somebody's restart comes, and has not made the store yet.
-  const isReal = 'case "$*" in *stage*) ;; *)';
-  const script = `#!/bin/sh\n${isReal} systemctl restart containerd.service ;; esac\nexec /usr/sbin/update-ca-certificates "$@"\n`;
+  // As slow as it needs to be: the tool is on its way when somebody's restart comes, and has not made the store yet. Go
+  // loads the store at the first use, so a pull makes the new process take the old one.
+  const script = `#!/bin/sh
+case "$*" in *stage*) ;; *)
+  systemctl restart containerd.service && touch /root/restarted
+  while [ ! -e /root/go-on ]; do sleep 0.05; done ;;
+esac
+exec /usr/sbin/update-ca-certificates "$@"
+`;
   await stage.node.write('/usr/local/sbin/update-ca-certificates', script, 0o755);
   stage.apply({ 'corp.pem': corp.pem });
+  await until(async () => (await stage.node.exec('test -e /root/restarted')).exitCode === 0);
+  assert.equal(await stage.pull(registry), 'x509');
+  await stage.node.write('/root/go-on', '');
   await stage.says(syncedWith(corp));
-  assert.equal(await stage.pull(stage.registries['registry.test']), 'pulled');
+  assert.equal(await stage.pull(registry), 'pulled');
   assert.equal((await stage.starts()) - before, 2, 'their restart and ours');
 });
 

@@ -22,6 +22,7 @@ import {
   anchorsFolder,
   distributionFolder,
   isOurs,
+  listInputs,
   readInputs,
   refuseBroken,
   selectionFile,

@@ -1,9 +1,9 @@
 // The Docker engine of the suite: is one answering, and on a CI machine without one, Debian's own, started here and stopped
 // again. Every container of the suite carries a label by which it is removed, however the run ends.
 
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, openSync } from 'node:fs';
+import { existsSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -111,14 +111,11 @@ async function startEngine(): Promise<Engine> {
   return {
     kind: 'engine',
     async [Symbol.asyncDispose]() {
-      stopGently(dockerd);
+      if (dockerd.exitCode === null) dockerd.kill('SIGTERM');
       await ended;
+      rmSync(log);
     },
   };
-}
-
-function stopGently(child: ChildProcess): void {
-  if (child.exitCode === null) child.kill('SIGTERM');
 }
 
 function answers(): Promise<boolean> {

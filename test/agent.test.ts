@@ -80,7 +80,7 @@ test('one bad entry among good ones changes nothing on the host', async (t) => {
   });
   const { reason, message } = await stage.says(({ state }) => state === 'Rejected');
   assert.equal(reason, 'MalformedCertificate');
-  assert.match(message ?? '', /entry "bad", certificate 1: .*; 1 certificate trusted before stays?$/);
+  assert.match(message ?? '', /entry "bad", certificate 1, line 1: .*; 1 certificate trusted before stays?$/);
   assert.equal(await stage.digestStore(), before);
   assert.equal(await stage.restarts(), 1);
 });

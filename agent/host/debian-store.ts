@@ -39,6 +39,8 @@ const leftoverMs = 1_000;
 const storeFolder = '/etc/ssl/certs';
 const hooksFolder = '/etc/ca-certificates/update.d';
 const bundlePath = `${storeFolder}/ca-certificates.crt`;
+const javaWarning =
+  'what was taken away stays in the key store of Java: keytool -delete -cacerts -alias debian:node-trust-… (keytool -list shows it)';
 /** Less than a bundle and its copy take. */
 const tightBytes = 512 * 1024;
 
@@ -167,9 +169,17 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
     const isWithdrawn = (fingerprint: Fingerprint): boolean => withdrawn.includes(anchorName(fingerprint));
     const left = gone.filter((fingerprint) => !isWithdrawn(fingerprint));
-    const warnings =
-      left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
+    const warnings = [
+      ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`]),
+      ...(gone.some(isWithdrawn) && (await feedsJava()) ? [javaWarning] : []),
+    ];
     return { version, warnings };
+  }
+
+  /** The tool tells its hooks of a removal only when it made it itself. */
+  async function feedsJava(): Promise<boolean> {
+    const hooks = await root.readFolder(hooksFolder);
+    return hooks !== 'absent' && hooks.some(({ name }) => name === 'jks-keystore');
   }
 
   /** The inputs are given as the tool writes them into links: relative to the store, they hold inside the sandbox too. */

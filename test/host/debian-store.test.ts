@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, rename } from 'node:fs/promises';
+import { copyFile, mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { createHostCommands } from '../../agent/host/commands.ts';
@@ -8,6 +8,7 @@ import { createHostRoot } from '../../agent/host/root.ts';
 import type { TrustStore } from '../../agent/host/trust-store.ts';
 import { createCertificate, encodePem, type TestCertificate } from '../support/certificates.ts';
 import { anchors, assertTrusted, bundle, certs, createNode, digestHost, nameOf, trustOf } from '../support/debian.ts';
+import { hookFileSystem } from '../support/hooked-file-system.ts';
 import { openSandbox, parse, planFor, reach } from '../support/host-steps.ts';
 import { createEmptyRoot, createSandbox, type EmptyRoot, updateStore } from '../support/sandbox.ts';
 
@@ -143,6 +144,22 @@ test('a store whose folders are absolute links, as from a pod, is read inside th
   assert(store.bundle.has(parse(ours).fingerprint));
   assert(store.indexed.has(parse(ours).fingerprint));
   assert.deepEqual(await planFor(await openSandbox(node, 'optional'), [ours]), []);
+});
+
+test('a bundle that somebody writes while it is read has not the version of what was read', async () => {
+  await using node = await createNode();
+  const ours = create('Ours');
+  await reach(node, [ours]);
+  const replace = async (call: string): Promise<void> => {
+    if (call !== 'readFile ca-certificates.crt') return;
+    await copyFile(node.at(bundle), node.at(`${bundle}.other`));
+    await rename(node.at(`${bundle}.other`), node.at(bundle));
+  };
+  const root = createHostRoot(node.root, hookFileSystem(replace));
+  const store = createDebianStore(root, await createHostCommands(node.root));
+  assert.notEqual((await store.observe([])).version, await store.version());
+  const { version } = await store.rebuild([parse(ours)], [], signal);
+  assert.notEqual(version, await store.version());
 });
 
 async function storeOf({ root }: EmptyRoot): Promise<TrustStore> {

@@ -174,3 +174,13 @@ function failingTools(pem: string): readonly (readonly [string, string])[] {
     ['#!/none\n', 'ToolMissing'],
   ];
 }
+
+test('where a hook feeds the key store of Java, a withdrawal warns of what stays in it', async () => {
+  await using node = await createNode();
+  await node.write('/etc/ca-certificates/update.d/jks-keystore', '#!/bin/sh\n', 0o755);
+  assert.deepEqual((await reach(node, [create('Ours')])).warnings, []);
+  assert.match(
+    String((await reach(node, [])).warnings),
+    /^what was taken away stays in the key store of Java: keytool -delete/,
+  );
+});

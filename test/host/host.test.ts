@@ -107,6 +107,17 @@ test('a store that somebody writes while the runtime is restarted proves nothing
   );
 });
 
+test('a store that somebody writes right after the process was named proves nothing of it', async () => {
+  await using node = await createNode();
+  const host = await openSandbox(node);
+  const plan = await planFor(host, [one]);
+  for (const step of plan.slice(0, -1)) await host.apply(step, signal);
+  const systemctl = await node.read('/usr/bin/systemctl');
+  const touching = systemctl.replace('  show) printf', `  show) touch ${node.at(bundle)}; printf`);
+  await node.write('/usr/bin/systemctl', touching, 0o755);
+  for (const step of plan.slice(-1)) assert.match(String(await host.apply(step, signal)), /is not known/);
+});
+
 test('where the store is written at each start of the runtime, a second restart is the last', async () => {
   await using node = await createNode();
   const systemctl = await node.read('/usr/bin/systemctl');

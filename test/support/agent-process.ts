@@ -26,9 +26,11 @@ export interface AgentProcess extends AsyncDisposable {
 export function startAgent(
   args: readonly string[],
   onLine: (line: string) => void = () => {},
-  entry = source,
+  entry: readonly string[] = [source],
 ): AgentProcess {
-  const child: ChildProcess = spawn(process.execPath, [entry, 'run', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn(process.execPath, [...entry, 'run', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const log: LogLine[] = [];
   const waiting = new Set<() => void>();
   const look = (): void => {

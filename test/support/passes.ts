@@ -1,6 +1,6 @@
 // Single passes over a sandbox, with a clock and a source in the test's hand: no loop, no API server.
 
-import { type Host, openHost } from '../../agent/host/host.ts';
+import { type Host, type HostOptions, openHost } from '../../agent/host/host.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import { type Outcome, type PassContext, reconcile } from '../../agent/reconcile.ts';
 import type { SourceSnapshot } from '../../agent/trust/source.ts';
@@ -14,6 +14,8 @@ export interface PassOptions extends Partial<Omit<PassContext, 'source' | 'now' 
   /** Puts something between the pass and the host. */
   readonly wrap?: (host: Host) => Host;
   readonly signal?: AbortSignal;
+  /** 'required' where missing. */
+  readonly runtime?: HostOptions['runtime'];
 }
 
 export interface Passed extends Outcome {
@@ -27,13 +29,14 @@ export function present(...certificates: readonly TestCertificate[]): SourceSnap
 }
 
 export async function pass({ root }: EmptyRoot, snapshot: SourceSnapshot, options: PassOptions = {}): Promise<Passed> {
-  const { at = 0, wrap = (host: Host) => host, signal = new AbortController().signal, ...rest } = options;
+  const { at = 0, wrap = (host: Host) => host, runtime = 'required', ...others } = options;
+  const { signal = new AbortController().signal, ...rest } = others;
   const now = (): Date => new Date(fixedNow.getTime() + at * 1000);
   const reports: Status[] = [];
   const outcome = await reconcile(
     {
       source: { name: 'the source', read: () => Promise.resolve(snapshot) },
-      openHost: async () => wrap(await openHost({ root: createHostRoot(root), runtime: 'required', now })),
+      openHost: async () => wrap(await openHost({ root: createHostRoot(root), runtime, now })),
       chooseAim: () => Promise.resolve('follow'),
       now,
       graceMs: 600_000,

@@ -21,12 +21,19 @@ const toolHomes = {
   '@grpc/proto-loader': 'test/node/support/cri.ts',
 } as const;
 
-const world = ['fs', 'fs/*', 'child_process', 'net', 'http', 'https', 'os', 'process', 'timers', 'timers/*'];
-const layers = {
-  'agent/trust/**/*.ts': [
-    { group: world.map((name) => `node:${name}`), message: 'trust/ is pure: bytes, records and now in, values out.' },
-    { group: ['**/host/**', '**/kube/**', '**/cli/**'], message: 'trust/ knows neither Linux nor Kubernetes.' },
+/** All that trust/ may import: itself, the one exception, hashes, and what reads certificates. */
+const pure = ['**', '!./*', '!../errors.ts', '!node:crypto', '!@peculiar/x509', '!reflect-metadata'];
+/** What a pure function must not look at. */
+const impure = {
+  globals: ['process', 'performance', 'fetch', 'setTimeout', 'setInterval'],
+  properties: [
+    { object: 'Date', property: 'now' },
+    { object: 'Math', property: 'random' },
   ],
+} as const;
+
+const layers = {
+  'agent/trust/**/*.ts': [{ group: pure, message: 'trust/ is pure: bytes, records and now in, values out.' }],
   'agent/host/**/*.ts': [{ group: ['**/kube/**', '**/cli/**'], message: 'host/ knows Linux and not Kubernetes.' }],
   'agent/kube/**/*.ts': [{ group: ['**/host/**', '**/cli/**'], message: 'kube/ knows Kubernetes and not Linux.' }],
 } as const;
@@ -81,6 +88,13 @@ export default defineConfig({
     restrictImports('agent/**/*.ts'),
     ...[...Object.keys(layers), ...Object.values(homes)].map((files) => restrictImports(files)),
     ...['image/**/*.ts', 'test/**/*.ts', ...Object.values(toolHomes)].map((files) => restrictImports(files, toolHomes)),
+    {
+      files: ['agent/trust/**/*.ts'],
+      rules: {
+        'eslint/no-restricted-globals': ['error', ...impure.globals],
+        'eslint/no-restricted-properties': ['error', ...impure.properties],
+      },
+    },
     { files: ['agent/main.ts'], rules: { 'node/no-process-env': 'off' } },
   ],
 });

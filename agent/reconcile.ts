@@ -59,10 +59,15 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const observed = await host.observe('glance', signal);
   const aim = await context.chooseAim(host.facts);
   const decision = await decide(aim, context, host, observed, signal);
+  const loss = await host.facts.findLoss();
   await host.facts.update({ source: decision.memory });
 
   const { steps, after, ...work } = await carryOut(decision, observed, host, context, signal);
-  const warnings = [...work.warnings, ...after.store.stillTrusted.map(describeStillTrusted)];
+  const warnings = [
+    ...(loss === undefined ? [] : [loss]),
+    ...work.warnings,
+    ...after.store.stillTrusted.map(describeStillTrusted),
+  ];
   const facts = { source: context.source.name, store: host.store, runtime: host.runtime };
   const trusted = trustedNow(after, decision.certificates);
   const report = reportPass({ ...facts, ...work, warnings, decision, trusted });

@@ -120,3 +120,14 @@ test('a node of which it is not known whether it is in the pool keeps what it ha
   assert.match(status.message, /1 certificate of ours .*node-trust remove/);
   assert.deepEqual(await (await openSandbox(node)).facts.read().then(({ source }) => source?.certificates.length), 1);
 });
+
+test('records that cannot be read are told once, and the trust that lies there stays', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  await node.write(state, 'garbage');
+  const { status } = await pass(node, present(leaf));
+  assert.deepEqual([status.state, status.reason], ['Rejected', 'NotCa']);
+  assert.match(status.warnings.join(), /state\.json could not be read and was begun anew/);
+  assert.equal(status.trusted?.certificates.length, 1);
+  assert.deepEqual((await pass(node, present(corp))).status.warnings, []);
+});

@@ -28,6 +28,8 @@ export interface Facts {
 export interface FactsFile {
   /** Throws `StateTooNew`. */
   read(): Promise<Facts>;
+  /** What is to be said of a file that is there and says nothing; undefined for any other. */
+  findLoss(): Promise<string | undefined>;
   /** Writes only what differs from what was read or written last. */
   update(change: { readonly [Key in keyof Facts]?: Facts[Key] | undefined }): Promise<Facts>;
   /** Takes the file away, with the last of our trust. */
@@ -37,12 +39,22 @@ export interface FactsFile {
 const noFacts: Facts = { runtime: {} };
 
 export function createFactsFile(root: HostRoot): FactsFile {
-  async function read(): Promise<Facts> {
+  async function readText(): Promise<string | undefined> {
     const bytes = await root.readFile(factsPath);
-    return bytes === 'absent' ? noFacts : parseFacts(Buffer.from(bytes).toString('utf8'));
+    return bytes === 'absent' ? undefined : Buffer.from(bytes).toString('utf8');
+  }
+
+  async function read(): Promise<Facts> {
+    const content = await readText();
+    return content === undefined ? noFacts : parseFacts(content);
   }
   return {
     read,
+    async findLoss() {
+      const content = await readText();
+      const isLost = content !== undefined && parseFacts(content) === noFacts;
+      return isLost ? `${factsPath} could not be read and was begun anew: what lies on the host is kept` : undefined;
+    },
     async update(change) {
       const before = await read();
       const text = formatFacts({ ...before, ...change });

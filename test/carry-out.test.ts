@@ -102,14 +102,18 @@ test('a held failure is tried again when the host has changed, and forgotten whe
   assert.doesNotMatch(await node.read('/var/lib/node-trust-agent/state.json'), /"held"/);
 });
 
-test('a failure that is held for one bundle is forgotten once another one is reached', async () => {
+test('a failure that is held for one bundle is forgotten once another one is reached, and when the tool is mended', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp));
-  await node.write(tool, '#!/bin/sh\nexit 0\n', 0o755);
+  await node.write(tool, `#!/bin/sh\necho run >> ${node.at('/run/tool')}\n`, 0o755);
+  const runs = async (): Promise<number> => (await node.read('/run/tool')).split('\n').length - 1;
   assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Failed', 'StoreIncomplete']);
-  await node.remove(tool);
-  assert.deepEqual(kinds(await pass(node, present(corp, next))), [], 'the same world');
+  await pass(node, present(corp, next));
+  assert.equal(await runs(), 1, 'the same world');
   assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
+  await pass(node, present(corp, next));
+  assert.equal(await runs(), 2);
+  await node.remove(tool);
   assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Synced', '']);
 });
 

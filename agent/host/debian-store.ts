@@ -32,6 +32,7 @@ import type { HostRoot } from './root.ts';
 import { findFault, type Rebuilt, readBundleFile, type TrustStore } from './trust-store.ts';
 
 const tool = 'update-ca-certificates';
+const toolPath = `/usr/sbin/${tool}`;
 const toolTimeoutMs = 120_000;
 const toolRuns = 3;
 /** The tool adds a certificate every 10 ms or so. */
@@ -55,6 +56,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     return {
       anchors,
       derived: await index.listOwn(),
+      tool: await root.versionOf(toolPath),
       version,
       bundle: broken === undefined && !(await isTorn(links, fingerprints)) ? fingerprints : new Set(),
       indexed: await index.read(anchors, links),

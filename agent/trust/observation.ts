@@ -20,6 +20,8 @@ export interface StoreObservation {
   readonly anchors: readonly Anchor[];
   /** What the store's tool made of our anchors beside the bundle, whether its anchor is still there or not. */
   readonly derived: readonly AnchorName[];
+  /** Which program makes the bundle: another answer once somebody has mended it. */
+  readonly tool: string;
   /** Which file the bundle is: another one whenever anybody has written it. */
   readonly version: string;
   /** The effective bundle; empty when it is absent, when it is torn, or when OpenSSL loads nothing of it: a block is broken. */
@@ -93,7 +95,7 @@ export function digestWorld(desired: TrustBundle, { store, runtime }: Observatio
   const anchors = store.anchors.map(({ name, certificate }) => `${name}=${certificate?.fingerprint ?? ''}`);
   const lists = [anchors, store.derived, store.bundle, store.indexed, store.returned].map((list) => [...list].sort());
   return createHash('sha256')
-    .update(JSON.stringify([desired.digest, lists, runtime]))
+    .update(JSON.stringify([desired.digest, lists, store.tool, runtime]))
     .digest('hex');
 }
 

@@ -32,6 +32,7 @@ test('an empty host without any folder is observed as one that trusts nothing, a
   const nothing = {
     anchors: [],
     derived: [],
+    tool: 'absent',
     version: 'absent',
     bundle: new Set(),
     indexed: new Set(),

@@ -37,6 +37,7 @@ class ModelHost {
       store: {
         anchors,
         derived: [...this.derived],
+        tool: '',
         version: `${this.version}`,
         bundle: new Set(this.bundle),
         indexed,

@@ -86,9 +86,18 @@ test('what failed for the bundle’s or the host’s own sake is held until bund
   assert.deepEqual([outcome(wished), await restarts(node)], [outcome(failed), 2]);
   assert.deepEqual(kinds(await pass(node, present(corp), { retryMark: '1' })), [], 'a wish is good for one try');
   assert.deepEqual(kinds(await pass(node, present(corp), { retryMark: undefined })), []);
+  assert.deepEqual(kinds(await pass(node, present(corp), { retryMark: '' })), [], 'a wish that is taken back is none');
 
   assert.deepEqual(outcome(await pass(node, present(corp, next), { retryMark: '1' })), ['Synced', '']);
   assert.equal(await restarts(node), 3);
+});
+
+test('a wish that may have been there when it failed, and could not be read then, is no new one', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await node.runtime.failNextRestart('keeps-process');
+  await pass(node, present(corp), { retryMark: undefined });
+  assert.deepEqual(kinds(await pass(node, present(corp), { retryMark: 'old' })), []);
+  assert.deepEqual(outcome(await pass(node, present(corp), { retryMark: 'new' })), ['Synced', '']);
 });
 
 test('a held failure is tried again when the host has changed, and forgotten when nothing is left to do', async () => {

@@ -118,6 +118,10 @@ test('a node of which it is not known whether it is in the pool keeps what it ha
   const { status, steps } = await pass(node, { kind: 'absent' }, { chooseAim: () => Promise.resolve('keep') });
   assert.deepEqual([status.state, status.reason, steps], ['Waiting', 'NodeNotEnabled', []]);
   assert.match(status.message, /1 certificate of ours .*node-trust remove/);
+  const anchors = '/usr/local/share/ca-certificates';
+  for (const name of await node.list(anchors)) await node.remove(`${anchors}/${name}`);
+  const kept = await pass(node, present(corp), { chooseAim: () => Promise.resolve('keep') });
+  assert.deepEqual([kept.steps, await node.list(anchors)], [[], []], 'nor is anything put back');
   assert.deepEqual(await (await openSandbox(node)).facts.read().then(({ source }) => source?.certificates.length), 1);
 });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import * as fs from 'node:fs/promises';
 import { test } from 'node:test';
 import { createHostCommands } from '../../agent/host/commands.ts';
 import { createDebianStore } from '../../agent/host/debian-store.ts';
@@ -183,4 +184,12 @@ test('where a hook feeds the key store of Java, a withdrawal warns of what stays
     String((await reach(node, [])).warnings),
     /^what was taken away stays in the key store of Java: keytool -delete/,
   );
+});
+
+test('a tool that fails on a full disk is told as that, whatever words it has for it', async () => {
+  await using node = await createNode();
+  await node.write(tool, '#!/bin/sh\nexit 4\n', 0o755);
+  const full = { ...fs, statfs: () => Promise.resolve({ bfree: 10, bsize: 4096 }) } as unknown as typeof fs;
+  const store = createDebianStore(createHostRoot(node.root, full), await createHostCommands(node.root));
+  await assert.rejects(store.rebuild([], [], signal), { code: 'DiskFull', message: /\/etc\/ssl\/certs/ });
 });

@@ -193,6 +193,25 @@ test('a restart that hangs is given up after 200 s, and the unit is the judge', 
   await failing;
 });
 
+test('told to end before the restart was asked for, it is not asked for', async () => {
+  await using node = await createNode();
+  const ending = new AbortController();
+  const systemctl = await node.read('/usr/bin/systemctl');
+  const wait = `until [ -e ${node.at('/run/go-on')} ]; do sleep 0.02; done`;
+  await node.write(
+    '/usr/bin/systemctl',
+    systemctl.replace('case $1 in', `[ $1 != reset-failed ] || ${wait}\ncase $1 in`),
+    0o755,
+  );
+  const before = (await node.runtime.calls()).length;
+  const ended = assert.rejects((await detect(node)).restart(ending.signal), /told to end/);
+  await until(async () => (await node.runtime.calls()).some((call) => call.startsWith('reset-failed')));
+  ending.abort(new Error('told to end'));
+  await node.write('/run/go-on', '');
+  await ended;
+  assert(!(await node.runtime.calls()).slice(before).some((call) => call.startsWith('restart')));
+});
+
 test('a host without a runtime has nothing to ask and nothing to restart', async () => {
   const runtime = createNoRuntime('why');
   assert.deepEqual(runtime.facts, { kind: 'none', reason: 'why' });

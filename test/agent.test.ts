@@ -2,10 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Facts } from '../agent/host/facts.ts';
 import { createCertificate } from './support/certificates.ts';
 import { type Annotations, secret } from './support/cluster.ts';
 import { setStage } from './support/stage.ts';
@@ -342,25 +341,6 @@ test('what the agent itself writes is no drift; what others write is, once', asy
     writeFileSync(theirs, String(drifts())); // until it is no part of what the pass has left
     return drifts() > 0;
   });
-});
-
-test('what somebody changes while the status is still being written is noticed as well', async (t) => {
-  const stage = await setStage(t);
-  stage.apply({ a: corp.pem });
-  stage.run();
-  await stage.says(isSynced);
-  const folder = '/usr/local/share/ca-certificates';
-  const [anchor = ''] = await stage.sandbox.list(folder);
-  stage.apply({ a: corp.pem, b: next.pem });
-  await stage.says(({ state }) => state === 'Applying');
-  stage.api.fail({ verb: 'patch', resource: 'nodes' }, { kind: 'delay', delayMs: 1500 }, 1);
-  const state = stage.sandbox.at('/var/lib/node-trust-agent/state.json');
-  await waitFor(() => {
-    const { rebuild, loaded } = (JSON.parse(readFileSync(state, 'utf8')) as Facts).runtime;
-    return rebuild?.bundle === loaded?.bundle;
-  });
-  await stage.sandbox.remove(`${folder}/${anchor}`);
-  await waitFor(() => existsSync(stage.sandbox.at(`${folder}/${anchor}`)));
 });
 
 test('an unsupported distribution is told, with its evidence', async (t) => {

@@ -34,8 +34,8 @@ function judgePurpose({ subject, isCa, extendedKeyUsage }: Certificate, nonCa: S
   ];
 }
 
-/** As OpenSSL names them; https://pkg.go.dev/crypto/elliptic has no others. */
-const curvesOfGo: ReadonlySet<string> = new Set(['secp224r1', 'prime256v1', 'secp384r1', 'secp521r1']);
+/** Of 256 bits and more, as OpenSSL names them; https://pkg.go.dev/crypto/elliptic has no others. */
+const curvesOfGo: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 
 // Nobody verifies the signature of an anchor that signed itself.
 function judgeStrength({ subject, selfSigned, signatureHash, publicKey }: Certificate): Explained[] {
@@ -46,7 +46,7 @@ function judgeStrength({ subject, selfSigned, signatureHash, publicKey }: Certif
   if (publicKey.kind === 'rsa' && publicKey.bits < 2048) {
     findings.push(explain('WeakKey', { key: `RSA key of ${publicKey.bits} bits`, minimum: 2048, subject }));
   }
-  if (publicKey.kind === 'ec' && !curvesOfGo.has(publicKey.curve)) {
+  if (publicKey.kind === 'ec' && publicKey.bits >= 256 && !curvesOfGo.has(publicKey.curve)) {
     findings.push(explain('UnsupportedKey', { key: `EC key on the curve ${publicKey.curve}`, subject }));
   }
   if (publicKey.kind === 'ec' && publicKey.bits < 256) {

@@ -3,7 +3,7 @@
 import { createKubeClient } from '../kube/client.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { listNodes } from '../kube/own-node.ts';
-import { printable } from '../trust/admission-reasons.ts';
+import { printable } from '../trust/printable.ts';
 import { annotationPrefix } from '../trust/status.ts';
 import { defineCommand, type Terminal } from './command.ts';
 import { switchFlag, textFlag } from './flags.ts';

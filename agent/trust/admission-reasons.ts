@@ -2,6 +2,7 @@
 // Their wording never repeats bytes of the input: it may hold a private key.
 
 import type { BoundaryFault } from './pem-boundary.ts';
+import { printable } from './printable.ts';
 
 export type Severity = 'error' | 'warning';
 
@@ -204,16 +205,6 @@ export interface Explained<C extends Code = Code> {
 export function explain<C extends Code>(code: C, args: Args[C]): Explained<C> {
   const { severity, message, remedy } = reasons[code];
   return { code, severity, message: printable(message(args)), remedy };
-}
-
-const maxMessage = 1000;
-
-/** One line that turns, hides and floods nothing on a terminal, whatever somebody has put into it. */
-export function printable(text: string): string {
-  const escaped = text.replaceAll(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => {
-    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
-  return escaped.length > maxMessage ? `${escaped.slice(0, maxMessage)}…` : escaped;
 }
 
 const boundaryFaults = {

@@ -10,6 +10,7 @@ import {
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
 } from '@peculiar/x509';
+import { printable } from './printable.ts';
 
 /** SHA-256 over the DER, 64 lower-case hexadecimal digits. */
 export type Fingerprint = string & { readonly __brand: 'Fingerprint' };
@@ -137,13 +138,7 @@ function encodePem(der: Uint8Array): string {
 // node:crypto puts each part of a name on a line of its own and escapes control characters below U+0080 (RFC 2253).
 // What is left could still turn or hide text on a terminal: other control and format characters, line separators.
 function printableName(name: string | undefined): string {
-  const line = (name ?? '').replaceAll('\n', ', ').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeCodePoint);
-  const characters = Array.from(line);
-  return characters.length <= 256 ? line : `${characters.slice(0, 255).join('')}…`;
-}
-
-function escapeCodePoint(character: string): string {
-  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+  return printable((name ?? '').replaceAll('\n', ', '), 256);
 }
 
 const weakHashes: ReadonlyMap<string, SignatureHash> = new Map([

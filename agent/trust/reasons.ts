@@ -2,7 +2,8 @@
 // Logs, annotations, events, metrics, `validate` and docs/reasons.md all render these entries, so a code, its
 // severity and its remedy mean the same wherever they are read. Codes are stable: they are part of the interface.
 
-import { admissionReasons, printable, type Reason } from './admission-reasons.ts';
+import { admissionReasons, type Reason } from './admission-reasons.ts';
+import { printable } from './printable.ts';
 
 /** When the next try makes sense: after a back-off; when bundle, host or retry annotation change; when the source changes. */
 export type Retry = 'transient' | 'content' | 'source';

@@ -1,5 +1,5 @@
 // Wakes the agent when somebody else touches the store. It decides nothing: the next pass looks for itself. The agent's own
-// writes are no drift: while a pass is made nothing is heard, and after it only what differs from how the pass left it.
+// writes are no drift: while a pass is made nothing is heard, and after it only what differs from how the pass has last seen it.
 // `chokidar` is imported here only. Links are not followed: what is elsewhere is not watched, the poll finds it.
 
 import { once } from 'node:events';

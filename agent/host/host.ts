@@ -72,12 +72,13 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     'restart-runtime': (_, signal) => runtime.restart(signal),
     'note-loaded': async ({ unit, bundle, version }, signal) => {
       const invocationId = await runtime.identify(signal);
-      const { runtime: record } = await facts.read();
+      const { runtime: record, withdrawn = [] } = await facts.read();
       const found = await store.version();
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
       // if the store is whole.
       const isKnown =
-        found === (version ?? record.rebuild?.version) || (record.rewritten === bundle && (await isWhole(bundle)));
+        found === (version ?? record.rebuild?.version) ||
+        (record.rewritten === bundle && (await isWhole(bundle, withdrawn)));
       await noteRuntime(isKnown ? { loaded: { invocationId, bundle, version: found } } : { rewritten: bundle });
       return isKnown ? [] : [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
     },
@@ -86,11 +87,9 @@ export async function openHost({ root, runtime: demand, now }: HostOptions): Pro
     },
   };
 
-  async function isWhole(bundle: BundleDigest): Promise<boolean> {
-    const { runtime: record, withdrawn = [] } = await facts.read();
+  async function isWhole(bundle: BundleDigest, withdrawn: readonly AnchorName[]): Promise<boolean> {
     const observed = await store.observe(withdrawn);
-    const trusted = trustedNow({ store: observed, runtime: { kind: 'none' }, record }, []);
-    return trusted.bundle === bundle && observed.returned.length === 0;
+    return trustedNow({ store: observed }, []).bundle === bundle && observed.returned.length === 0;
   }
 
   async function noteWithdrawn(change: (names: readonly AnchorName[]) => readonly AnchorName[]): Promise<void> {

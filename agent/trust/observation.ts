@@ -74,12 +74,12 @@ export interface Observation {
 }
 
 /** Our certificates that lie on the host, whether the store was rebuilt since or not. */
-export function ownOnHost({ store }: Observation): TrustBundle {
+export function ownOnHost({ store }: Pick<Observation, 'store'>): TrustBundle {
   return createBundle(store.anchors.flatMap(({ certificate }) => certificate ?? []));
 }
 
 /** What the host trusts on our account: an intact anchor of ours that is in the bundle. */
-export function trustedNow(observed: Observation, known: readonly AdmittedCertificate[]): Trusted {
+export function trustedNow(observed: Pick<Observation, 'store'>, known: readonly AdmittedCertificate[]): Trusted {
   const entries = new Map(known.map(({ entry, certificate }) => [certificate.fingerprint, entry]));
   const { bundle } = observed.store;
   const ours = createBundle(ownOnHost(observed).certificates.filter(({ fingerprint }) => bundle.has(fingerprint)));

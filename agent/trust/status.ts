@@ -76,19 +76,18 @@ export function formatDetails(status: Status): string {
     notAfter: certificate.notAfter.toISOString(),
     entry,
   }));
-  const lists = [certificates, status.warnings, status.findings] as const;
-  const count = lists.reduce((sum, { length }) => sum + length, 0);
+  const { warnings, findings } = status;
+  const count = certificates.length + warnings.length + findings.length;
   const format = (kept: number): string => {
-    const ends = lists.map((_, index) => lists.slice(0, index).reduce((left, { length }) => left - length, kept));
-    const [held, warnings, findings] = ends.map((end, index) => lists[index]?.slice(0, Math.max(end, 0)) ?? []);
+    const keptWarnings = warnings.slice(0, Math.max(kept - certificates.length, 0));
     return JSON.stringify({
       version: 1,
-      certificates: held,
-      findings,
+      certificates: certificates.slice(0, kept),
+      findings: findings.slice(0, Math.max(kept - certificates.length - warnings.length, 0)),
       ...(kept < count && { truncated: count - kept }),
       store: status.store,
       runtime: status.runtime,
-      ...(warnings !== undefined && warnings.length > 0 && { warnings }),
+      ...(keptWarnings.length > 0 && { warnings: keptWarnings }),
     });
   };
   let [fitting, tooMany] = [0, count + 1];

@@ -6,6 +6,7 @@ import { type Host, openHost } from '../host/host.ts';
 import { lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
 import { type Aim, decide, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
+import type { Finding } from '../trust/admission.ts';
 import { describeStep, planTrust, type Step } from '../trust/plan.ts';
 import { explainOperational } from '../trust/reasons.ts';
 import type { Source } from '../trust/source.ts';
@@ -53,8 +54,7 @@ read back, and containerd is restarted if it must be. PATH is what validate take
       }
       // To the daemon an empty source is one that lets go of its trust; a person who names an empty folder made a mistake.
       if (snapshot.kind === 'present' && snapshot.entries.size === 0) {
-        const { message, remedy } = explainOperational('SourceEmpty', { source: name });
-        terminal.err(`node-trust apply: SourceEmpty: ${sentence(message, remedy)}\n`);
+        tellReason('apply', explainOperational('SourceEmpty', { source: name }), terminal);
         return 1;
       }
       const source: Source = { name, read: () => Promise.resolve(snapshot) };
@@ -136,22 +136,23 @@ async function describePlan(
   const accepted = decision.verdict.kind === 'admitted' || decision.verdict.kind === 'withdrawn';
   const plan: readonly Step[] = accepted ? planTrust(decision.desired, observed) : [];
   if (decision.verdict.kind === 'wrong-type') {
-    const { message, remedy } = explainOperational('SourceWrongType', {
-      source: source.name,
-      type: decision.verdict.type,
-    });
-    terminal.err(`node-trust apply: SourceWrongType: ${sentence(message, remedy)}\n`);
+    const { type } = decision.verdict;
+    tellReason('apply', explainOperational('SourceWrongType', { source: source.name, type }), terminal);
   }
   const steps = plan.map(describeStep);
   if (json) terminal.out(`${JSON.stringify({ version: 1, accepted, steps, findings: decision.findings }, null, 2)}\n`);
   else {
-    for (const finding of decision.findings) {
-      terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
-    }
+    printFindings(decision.findings, terminal);
     for (const step of steps) terminal.out(`would ${step}\n`);
     if (accepted && steps.length === 0) terminal.out('nothing to do\n');
   }
   return accepted ? 0 : 1;
+}
+
+function printFindings(findings: readonly Finding[], terminal: Terminal): void {
+  for (const finding of findings) {
+    terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
+  }
 }
 
 function printOutcome({ status, steps }: Outcome, json: boolean, terminal: Terminal): void {
@@ -170,9 +171,7 @@ function printOutcome({ status, steps }: Outcome, json: boolean, terminal: Termi
     terminal.out(`${JSON.stringify({ ...facts, ...details }, null, 2)}\n`);
     return;
   }
-  for (const finding of status.findings) {
-    terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
-  }
+  printFindings(status.findings, terminal);
   for (const warning of status.warnings) terminal.out(`warning: ${warning}\n`);
   terminal.out(`${state}${reason && ` (${reason})`}: ${message}\n`);
 }
@@ -188,8 +187,13 @@ function explainFailure(command: string, error: unknown, terminal: Terminal, sig
     return 3;
   }
   if (error instanceof UnreadableError) terminal.err(`node-trust ${command}: ${error.message}\n`);
-  else if (error instanceof AgentError)
-    terminal.err(`node-trust ${command}: ${error.code}: ${sentence(error.message, error.remedy)}\n`);
+  else if (error instanceof AgentError) tellReason(command, error, terminal);
   else throw error;
   return 3;
+}
+
+type ToldReason = Pick<AgentError, 'code' | 'message' | 'remedy'>;
+
+function tellReason(command: string, { code, message, remedy }: ToldReason, terminal: Terminal): void {
+  terminal.err(`node-trust ${command}: ${code}: ${sentence(message, remedy)}\n`);
 }

@@ -12,6 +12,7 @@ import { bundleAgent } from '../../image/bundle.ts';
 import { type AgentProcess, startAgent } from '../support/agent-process.ts';
 import { startApiServer } from '../support/api-server.ts';
 import { createCertificate, fixedNow } from '../support/certificates.ts';
+import { createCluster } from '../support/cluster.ts';
 import { tool } from '../support/debian.ts';
 import { pass, present } from '../support/passes.ts';
 import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
@@ -27,7 +28,6 @@ interface Row {
 
 const rounds = 5;
 const nodeName = 'bench-node';
-const place = { kind: 'Secret', namespace: 'kube-system', name: 'custom-ca-trust-secret' } as const;
 /** As the image starts it. */
 const nodeFlags = ['--optimize-for-size', '--max-semi-space-size=1'];
 const corp = createCertificate({ subject: 'Corp Root' });
@@ -94,18 +94,11 @@ async function measureDaemon(bundle: string): Promise<readonly Row[]> {
   const api = stack.adopt(await startApiServer(), (server) => server.close());
   const node = stack.use(await createSandbox({ roots: Number.POSITIVE_INFINITY }));
   await node.write('/kubeconfig', api.kubeconfig());
-  api.put({ kind: 'Node', metadata: { name: nodeName } });
-  const apply = (...certificates: readonly { readonly pem: string }[]): void => {
-    const { kind, ...metadata } = place;
-    const stringData = Object.fromEntries(certificates.map(({ pem }, index) => [`ca-${index}.pem`, pem]));
-    api.put({ kind, metadata, type: 'Opaque', stringData });
-  };
-  const isSynced = (count: number): boolean => {
-    const annotations = api.get({ kind: 'Node', name: nodeName })?.metadata.annotations ?? {};
-    const [state, held] = ['state', 'certificates'].map((name) => annotations[`node-trust-agent/${name}`]);
-    return state === 'Synced' && held === String(count);
-  };
-  const synced = (count: number): Promise<unknown> => api.seen(({ verb }) => verb === 'patch' && isSynced(count));
+  const cluster = createCluster(api, nodeName);
+  const apply = (...certificates: readonly { readonly pem: string }[]): void =>
+    cluster.apply(Object.fromEntries(certificates.map(({ pem }, index) => [`ca-${index}.pem`, pem])));
+  const synced = (count: number): Promise<unknown> =>
+    cluster.says(({ state, certificates }) => state === 'Synced' && certificates === String(count));
   const args = ['--node-name', nodeName, '--kubeconfig', node.at('/kubeconfig'), '--host-root', node.root];
 
   apply(corp);

@@ -7,10 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { startAgent } from '../support/agent-process.ts';
 import { startApiServer } from '../support/api-server.ts';
 import { createCertificate, createServerCertificate, type TestCertificate } from '../support/certificates.ts';
+import { type Cluster, createCluster, secret } from '../support/cluster.ts';
 import { createSandbox } from '../support/sandbox.ts';
 
 const nodeName = 'demo-node';
-const secretPlace = { kind: 'Secret', namespace: 'kube-system', name: 'custom-ca-trust-secret' } as const;
 
 export interface Stage extends AsyncDisposable {
   readonly root: string;
@@ -23,7 +23,7 @@ export interface Stage extends AsyncDisposable {
   applySecret(entries: Readonly<Record<string, string>>): number;
   deleteSecret(): number;
   /** The Node's annotations of ours, once they are as the predicate wants them. */
-  annotated(predicate: (status: NodeStatus) => boolean): Promise<NodeStatus>;
+  annotated: Cluster['says'];
   /** What the agent has logged as done since it was asked last. */
   newSteps(): readonly { readonly sentence: string; readonly at: Date }[];
   restarts(): Promise<number>;
@@ -31,8 +31,6 @@ export interface Stage extends AsyncDisposable {
   /** What the running (fake) containerd loaded when it started. */
   trustPool(): Promise<string>;
 }
-
-export type NodeStatus = Readonly<Record<string, string>>;
 
 export interface Registry {
   readonly url: string;
@@ -47,7 +45,7 @@ export async function setStage(): Promise<Stage> {
     old: await startRegistry('Corp Root 2021', building),
     new: await startRegistry('Corp Root 2026', building),
   };
-  api.put({ kind: 'Node', metadata: { name: nodeName } });
+  const cluster = createCluster(api, nodeName);
   const kubeconfig = `${sandbox.root}/kubeconfig`;
   const logFile = `${sandbox.root}/agent.log`;
   await writeFile(kubeconfig, api.kubeconfig());
@@ -74,13 +72,6 @@ export async function setStage(): Promise<Stage> {
   const staged = building.move();
   let told = 0;
 
-  const readStatus = (): NodeStatus => {
-    const annotations = api.get({ kind: 'Node', name: nodeName })?.metadata.annotations ?? {};
-    const ours = Object.entries(annotations).flatMap(([name, value]) =>
-      name.startsWith('node-trust-agent/') ? [[name.replace('node-trust-agent/', ''), value] as const] : [],
-    );
-    return Object.fromEntries(ours);
-  };
   return {
     root: sandbox.root,
     roots: (await sandbox.list('/usr/share/ca-certificates/mozilla')).length,
@@ -89,20 +80,14 @@ export async function setStage(): Promise<Stage> {
     endpoints: String(started['listen']),
     registries,
     applySecret(entries) {
-      const { kind, ...metadata } = secretPlace;
-      api.put({ kind, metadata, type: 'Opaque', stringData: entries });
+      cluster.apply(entries);
       return performance.now();
     },
     deleteSecret() {
-      api.delete(secretPlace);
+      api.delete(secret);
       return performance.now();
     },
-    async annotated(predicate) {
-      const isPatch = ({ verb, resource }: { readonly verb: string; readonly resource: string }): boolean =>
-        verb === 'patch' && resource === 'nodes';
-      await api.seen((request) => isPatch(request) && predicate(readStatus()));
-      return readStatus();
-    },
+    annotated: cluster.says,
     newSteps() {
       const done = agent.log.filter(({ msg }) => msg === 'step done');
       const fresh = done.slice(told);

@@ -6,6 +6,7 @@ import { createCertificate, fixedNow } from './support/certificates.ts';
 import { tool } from './support/debian.ts';
 import { type Passed, pass, present } from './support/passes.ts';
 import { createSandbox, type Sandbox, updateStore } from './support/sandbox.ts';
+import { hurry } from './support/until.ts';
 
 const [corp, next] = [createCertificate({ subject: 'Corp Root' }), createCertificate({ subject: 'Next Root' })];
 const unit = 'containerd.service';
@@ -126,7 +127,8 @@ test('a failure that is held for one bundle is forgotten once another one is rea
   assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Synced', '']);
 });
 
-test('a runtime that goes down again at the end of a pass is no proof, though its process is still there', async () => {
+test('a runtime that goes down again at the end of a pass is no proof, though its process is still there', async (t) => {
+  hurry(t);
   await using node = await createSandbox({ roots: 1 });
   const wrap = (host: Host): Host => ({
     ...host,

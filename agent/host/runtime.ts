@@ -20,7 +20,7 @@ export interface Runtime {
   observe(look: 'glance' | 'ask', signal: AbortSignal): Promise<RuntimeObservation>;
   /** Who runs at this moment, asked of the service manager itself. */
   mark(signal: AbortSignal): Promise<RuntimeMark>;
-  /** The InvocationID of the unit that is active now. Throws `RuntimeUnknown`. */
+  /** The InvocationID of the unit once it is active; one that is on its way is waited for. Throws `RuntimeUnknown`. */
   identify(signal: AbortSignal): Promise<string>;
   /** Restarts the unit and answers once it is active again. Throws `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`. */
   restart(signal: AbortSignal): Promise<void>;
@@ -102,12 +102,6 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     return { kind: settled ? 'stopped' : 'unknown', unit, evidence: state };
   }
 
-  async function identify(signal: AbortSignal): Promise<string> {
-    const seen = await ask(signal);
-    if (seen.kind === 'running') return seen.invocationId;
-    throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
-  }
-
   /** What systemctl complains of, or nothing. The unit itself is the judge: a lost connection to PID 1 proves nothing. */
   async function tell(verb: 'reset-failed' | 'restart', signal: AbortSignal): Promise<string> {
     try {
@@ -120,7 +114,7 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     }
   }
 
-  /** A unit on its way, up after a crash for instance, is given some time to arrive. */
+  /** A unit on its way, up after a crash or somebody's restart, is given some time to arrive; so is a bus that does not answer. */
   async function settle(signal: AbortSignal): Promise<RuntimeObservation> {
     const patience = performance.now() + settleMs;
     for (;;) {
@@ -128,6 +122,12 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
       if (seen.kind !== 'unknown' || performance.now() > patience) return seen;
       await delay(askEveryMs, undefined, { signal });
     }
+  }
+
+  async function identify(signal: AbortSignal): Promise<string> {
+    const seen = await settle(signal);
+    if (seen.kind === 'running') return seen.invocationId;
+    throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
   }
 
   return {

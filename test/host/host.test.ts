@@ -6,6 +6,7 @@ import { createCertificate, type TestCertificate } from '../support/certificates
 import { bundle, nameOf, tool } from '../support/debian.ts';
 import { openSandbox, planFor, reach } from '../support/host-steps.ts';
 import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
+import { hurry } from '../support/until.ts';
 
 const { signal } = new AbortController();
 const unit = 'containerd.service';
@@ -185,7 +186,8 @@ test('a runtime that was started during the rebuild is restarted', async () => {
   await assertLoaded(node, [one]);
 });
 
-test('while the runtime cannot be asked, the store is made and nothing is claimed; then it is restarted', async () => {
+test('while the runtime cannot be asked, the store is made and nothing is claimed; then it is restarted', async (t) => {
+  hurry(t);
   await using node = await createNode();
   const systemctl = await node.read('/usr/bin/systemctl');
   await node.write('/usr/bin/systemctl', '#!/bin/sh\necho Failed to connect to bus >&2\nexit 1\n', 0o755);

@@ -4,7 +4,7 @@ import { createHostCommands } from '../../agent/host/commands.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from '../../agent/host/runtime.ts';
 import { createEmptyRoot, createSandbox, type EmptyRoot, type Sandbox } from '../support/sandbox.ts';
-import { until } from '../support/until.ts';
+import { hurry, until } from '../support/until.ts';
 
 const { signal } = new AbortController();
 const unit = 'containerd.service';
@@ -76,7 +76,8 @@ const answers = {
   'an error': { output: 'echo Failed to connect to bus >&2; exit 1', kind: 'unknown', mark: 'unknown' },
 } as const;
 
-test('only a loaded and active unit with an ID counts as running, and what cannot be found out is unknown', async () => {
+test('only a loaded and active unit with an ID counts as running, and what cannot be found out is unknown', async (t) => {
+  hurry(t);
   await using node = await createNode();
   await node.remove(link);
   const runtime = await detect(node);
@@ -163,7 +164,19 @@ test('a unit that is on its way after a restart is waited for, and told as unkno
   await aborted;
 });
 
-test('a unit that somebody stopped, or of which nothing is known, is not restarted by us', async () => {
+test('a unit that somebody restarts just now is waited for before it is named', async () => {
+  await using node = await createNode();
+  const runtime = await detect(node);
+  await node.write('/run/sandbox/state', 'activating');
+  const before = (await node.runtime.calls()).length;
+  const identified = runtime.identify(signal);
+  await until(async () => (await node.runtime.calls()).length > before);
+  await node.write('/run/sandbox/state', 'active');
+  assert.equal(await identified, await node.runtime.invocationId());
+});
+
+test('a unit that somebody stopped, or of which nothing is known, is not restarted by us', async (t) => {
+  hurry(t);
   await using node = await createNode();
   const runtime = await detect(node);
   for (const prepare of [

@@ -1,5 +1,6 @@
 // Waiting for something that tells nobody when it happens. Real time, whatever timers a test has mocked.
 
+import type { TestContext } from 'node:test';
 import { setImmediate as next } from 'node:timers/promises';
 
 const patienceNs = 10_000_000_000n;
@@ -13,4 +14,13 @@ export async function until<Answer>(look: () => Promise<Answer>): Promise<Answer
     if (process.hrtime.bigint() > end) throw new Error(`waited in vain for ${String(look)}`);
     await next();
   }
+}
+
+/** Whoever waits by `performance.now()` has waited long enough at his second look, for the rest of this test. */
+export function hurry(t: TestContext): void {
+  let now = performance.now();
+  t.mock.method(performance, 'now', () => {
+    now += 3_600_000;
+    return now;
+  });
 }

@@ -6,8 +6,9 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readBundle } from '../../agent/host/trust-store.ts';
 import { createCertificate } from '../support/certificates.ts';
+import { syncedWith } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
-import { setNodeStage, syncedWith } from './support/stage.ts';
+import { setNodeStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 const next = createCertificate({ subject: 'Corp Root' });

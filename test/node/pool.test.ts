@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createCertificate } from '../support/certificates.ts';
+import { syncedWith } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
-import { setNodeStage, syncedWith } from './support/stage.ts';
+import { setNodeStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 

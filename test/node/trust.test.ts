@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createCertificate } from '../support/certificates.ts';
-import { secret } from '../support/cluster.ts';
-import { setNodeStage, syncedWith } from './support/stage.ts';
+import { secret, syncedWith } from '../support/cluster.ts';
+import { setNodeStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 /** The usual rotation: another key, the same name. */

@@ -1,12 +1,41 @@
 // What a test of the daemon sees of the cluster: the Secret that it applies, the Node on which the agent tells.
 
+import { createHash } from 'node:crypto';
 import type { ApiServer } from './api-server.ts';
+import type { TestCertificate } from './certificates.ts';
 
-const prefix = 'node-trust-agent/';
+/** Of annotations and labels. */
+export const prefix = 'node-trust-agent/';
 export const secret = { kind: 'Secret', namespace: 'kube-system', name: 'custom-ca-trust-secret' } as const;
 
 /** The Node's annotations of ours, without their prefix. */
 export type Annotations = Readonly<Record<string, string>>;
+
+export function ownAnnotations(
+  node: { readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> } } | undefined,
+): Annotations {
+  const annotations = Object.entries(node?.metadata?.annotations ?? {});
+  return Object.fromEntries(
+    annotations.flatMap(([name, value]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), value]] : [])),
+  );
+}
+
+/** Whether a Node's annotations say that these are trusted and no others. */
+export function syncedWith(...certificates: readonly TestCertificate[]) {
+  const wanted = certificates.map(({ der }) => createHash('sha256').update(der).digest('hex')).sort();
+  return ({ state, details = '{}' }: Annotations): boolean => {
+    const { certificates: told = [] } = JSON.parse(details) as {
+      readonly certificates?: readonly { readonly fingerprint: string }[];
+    };
+    return (
+      state === 'Synced' &&
+      told
+        .map(({ fingerprint }) => fingerprint)
+        .sort()
+        .join() === wanted.join()
+    );
+  };
+}
 
 export interface Cluster {
   apply(entries: Readonly<Record<string, string>>, more?: Readonly<Record<string, unknown>>): void;
@@ -20,12 +49,7 @@ export interface Cluster {
 
 export function createCluster(api: ApiServer, nodeName: string): Cluster {
   api.put({ kind: 'Node', metadata: { name: nodeName } });
-  const read = (): Annotations => {
-    const annotations = Object.entries(api.get({ kind: 'Node', name: nodeName })?.metadata.annotations ?? {});
-    return Object.fromEntries(
-      annotations.flatMap(([name, value]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), value]] : [])),
-    );
-  };
+  const read = (): Annotations => ownAnnotations(api.get({ kind: 'Node', name: nodeName }));
   return {
     apply(entries, more = {}) {
       const { kind, ...place } = secret;

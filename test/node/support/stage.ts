@@ -53,23 +53,6 @@ export interface NodeStage extends Cluster {
   assertStore(wanted: readonly TestCertificate[], others: readonly TestCertificate[]): Promise<void>;
 }
 
-/** For `says`: these are trusted, and the Node says so. */
-export function syncedWith(...certificates: readonly TestCertificate[]) {
-  const wanted = certificates.map(({ der }) => createHash('sha256').update(der).digest('hex')).sort();
-  return ({ state, details = '{}' }: Readonly<Record<string, string>>): boolean => {
-    const { certificates: told = [] } = JSON.parse(details) as {
-      readonly certificates?: readonly { readonly fingerprint: string }[];
-    };
-    return (
-      state === 'Synced' &&
-      told
-        .map(({ fingerprint }) => fingerprint)
-        .sort()
-        .join() === wanted.join()
-    );
-  };
-}
-
 /** Each registry's host name, and the CA that its certificate is from. */
 export type Registries<Host extends string> = Readonly<Record<Host, TestCertificate>>;
 

@@ -8,10 +8,10 @@ import { build } from 'esbuild';
 const requireForCommonJs = `import { createRequire as createRequireForCommonJs } from 'node:module';
 const require = createRequireForCommonJs(import.meta.url);`;
 
-export async function bundleAgent(outfile: string): Promise<void> {
+export async function bundle(entryPoint: string, outfile: string): Promise<void> {
   await build({
     absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-    entryPoints: ['agent/main.ts'],
+    entryPoints: [entryPoint],
     outfile,
     bundle: true,
     platform: 'node',
@@ -20,8 +20,10 @@ export async function bundleAgent(outfile: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     banner: { js: requireForCommonJs },
+    // Beside the bundle: a letter of a name in them would make Node.js keep the whole text with two bytes a character.
+    legalComments: 'external',
     logLevel: 'warning',
   });
 }
 
-if (import.meta.main) await bundleAgent('dist/node-trust.mjs');
+if (import.meta.main) await bundle('agent/main.ts', 'dist/node-trust.mjs');

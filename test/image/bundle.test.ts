@@ -6,7 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { bundleAgent } from '../../image/bundle.ts';
+import { bundle } from '../../image/bundle.ts';
 import { startAgent } from '../support/agent-process.ts';
 import { createCertificate } from '../support/certificates.ts';
 import { type CommandResult, nodeTrust } from '../support/command-line.ts';
@@ -14,11 +14,11 @@ import { setStage } from '../support/stage.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'node-trust-bundle-'));
 after(() => rm(folder, { recursive: true }));
-const bundle = join(folder, 'node-trust.mjs');
-await bundleAgent(bundle);
+const file = join(folder, 'node-trust.mjs');
+await bundle('agent/main.ts', file);
 
 function bundled(args: readonly string[], input = ''): CommandResult {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [bundle, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...args], {
     cwd: folder,
     input,
     encoding: 'utf8',
@@ -44,7 +44,7 @@ test('run follows a Secret from the bundle, too', async (t) => {
   stage.apply({ 'corp.pem': corp.pem });
   const place = ['--node-name', 'node-1', '--kubeconfig', stage.sandbox.at('/kubeconfig')];
   const flags = ['--host-root', stage.sandbox.root, '--listen', '127.0.0.1:0', '--spread', '0'];
-  await using agent = startAgent([...place, ...flags], undefined, [bundle]);
+  await using agent = startAgent([...place, ...flags], undefined, [file]);
   await stage.says(({ state }) => state === 'Synced');
   await stage.assertTrusts([corp], []);
   agent.kill('SIGTERM');

@@ -27,9 +27,12 @@ export function startAgent(
   args: readonly string[],
   onLine: (line: string) => void = () => {},
   entry: readonly string[] = [source],
+  env: Readonly<Record<string, string>> = {},
 ): AgentProcess {
   const child: ChildProcess = spawn(process.execPath, [...entry, 'run', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    // oxlint-disable-next-line node/no-process-env -- passed on
+    env: { ...process.env, ...env },
   });
   const log: LogLine[] = [];
   const waiting = new Set<() => void>();

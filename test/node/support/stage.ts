@@ -34,7 +34,8 @@ export interface RunningAgent extends RunningContainer {
   log(): Promise<string>;
 }
 
-export interface NodeStage extends Cluster {
+export interface NodeStage<Host extends string = string> extends Cluster {
+  readonly registries: Readonly<Record<Host, Registry>>;
   readonly api: ApiServer;
   readonly node: TestNode;
   /** The label that the DaemonSet asks for. */
@@ -56,10 +57,11 @@ export interface NodeStage extends Cluster {
 /** Each registry's host name, and the CA that its certificate is from. */
 export type Registries<Host extends string> = Readonly<Record<Host, TestCertificate>>;
 
+/** For one test; one that fails prints the logs of its agents. */
 export async function setNodeStage<Host extends string>(
   t: TestContext,
   registries: Registries<Host>,
-): Promise<NodeStage & { readonly registries: Readonly<Record<Host, Registry>> }> {
+): Promise<NodeStage<Host>> {
   removeContainersAtExit();
   const stack = new AsyncDisposableStack();
   const agents: RunningAgent[] = [];
@@ -67,6 +69,15 @@ export async function setNodeStage<Host extends string>(
     if (!t.passed) for (const agent of agents) t.diagnostic(await agent.log().catch(String));
     await stack.disposeAsync();
   });
+  return createNodeStage(registries, stack, (agent) => agents.push(agent));
+}
+
+/** All that it starts is stopped with the stack. */
+export async function createNodeStage<Host extends string>(
+  registries: Registries<Host>,
+  stack: AsyncDisposableStack,
+  onAgent: (agent: RunningAgent) => void = () => {},
+): Promise<NodeStage<Host>> {
   const started: [string, Registry][] = [];
   for (const [host, issuer] of Object.entries<TestCertificate>(registries)) {
     started.push([host, stack.use(await startRegistry(host, issuer))]);
@@ -102,7 +113,7 @@ export async function setNodeStage<Host extends string>(
     async startAgent() {
       const agent = createRunningAgent(node, await readPod());
       await agent.start();
-      agents.push(agent);
+      onAgent(agent);
       return agent;
     },
     async startBystander() {

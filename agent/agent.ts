@@ -5,17 +5,17 @@ import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Endpoints, serveEndpoints } from './endpoints.ts';
 import { errorText } from './errors.ts';
-import { createDriftWatch } from './host/drift.ts';
-import { openHost } from './host/host.ts';
+import { createDriftWatch, type DriftWatch } from './host/drift.ts';
+import { type Host, openHost } from './host/host.ts';
 import { type HostLock, lockHost } from './host/lock.ts';
-import { createHostRoot } from './host/root.ts';
-import { createKubeClient } from './kube/client.ts';
+import { createHostRoot, type HostRoot } from './host/root.ts';
+import { createKubeClient, type KubeClient } from './kube/client.ts';
 import { createOwnNode } from './kube/own-node.ts';
 import { createSecretSource } from './kube/secret-source.ts';
 import { watchSecret } from './kube/secret-watch.ts';
 import { createStatusWriter } from './kube/status-writer.ts';
 import type { Log } from './log.ts';
-import { createLoop } from './loop.ts';
+import { createLoop, type LoopOptions } from './loop.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createNodePass, type NodePass } from './node-pass.ts';
 import { createPool, type PoolLabel } from './pool.ts';
@@ -38,6 +38,35 @@ export interface AgentConfig {
   readonly leaveConfirmMs: number;
 }
 
+/** What the agent works on and by: the machine and the cluster, or a simulation of both. */
+export interface AgentWorld extends Pick<LoopOptions, 'now' | 'random' | 'sleep'> {
+  readonly client: KubeClient;
+  readonly root: HostRoot;
+  openHost(): Promise<Host>;
+  lockHost(): Promise<HostLock>;
+  watchDrift(onDrift: () => void): DriftWatch;
+  serveEndpoints(health: Health): Promise<Endpoints>;
+}
+
+type Health = Omit<Parameters<typeof serveEndpoints>[0], 'host' | 'port'>;
+
+/** Throws KubeError for a kubeconfig that cannot be used. */
+function createWorld({ kubeconfig, hostRoot, listen }: AgentConfig): AgentWorld {
+  const now = (): Date => new Date();
+  const root = createHostRoot(hostRoot);
+  return {
+    client: createKubeClient(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
+    root,
+    openHost: () => openHost({ root, runtime: 'required', now }),
+    lockHost: () => lockHost(root),
+    watchDrift: (onDrift) => createDriftWatch(root, onDrift),
+    serveEndpoints: (health) => serveEndpoints({ ...listen, ...health }),
+    now,
+    random: Math.random,
+    sleep,
+  };
+}
+
 /** A pass that takes longer than this hangs in something that has no time-out of its own. */
 const maxPassMs = 10 * 60_000;
 /** The deletion grace is longer by up to this share of it, by node, so that a fleet does not let go in the same second. */
@@ -51,13 +80,16 @@ export const farewellMs = 90_000;
  * Resolves when the signal aborts or the Node has left its pool.
  * Throws KubeError for a kubeconfig that cannot be used, and what listen(2) says of the address.
  */
-export async function runAgent(config: AgentConfig, log: Log, signal: AbortSignal): Promise<void> {
+export async function runAgent(
+  config: AgentConfig,
+  log: Log,
+  signal: AbortSignal,
+  world: AgentWorld = createWorld(config),
+): Promise<void> {
   await using cleanup = new AsyncDisposableStack();
-  const now = (): Date => new Date();
-  const client = createKubeClient(config.kubeconfig === undefined ? {} : { kubeconfigPath: config.kubeconfig });
+  const { client, root, now, random, sleep } = world;
   const node = createOwnNode({ client, name: config.nodeName });
   const pool = createPool({ node, label: config.enabledBy, confirmMs: config.leaveConfirmMs });
-  const root = createHostRoot(config.hostRoot);
   const metrics = createMetrics();
   const share = shareOf(config.nodeName);
   let lock: HostLock | undefined;
@@ -67,9 +99,9 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
     source: createSecretSource({ client, ...config.secret }),
     // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
     async openHost() {
-      const host = await openHost({ root, runtime: 'required', now });
+      const host = await world.openHost();
       if (lock === undefined) {
-        lock = await lockHost(root);
+        lock = await world.lockHost();
         await host.sweep();
       }
       await drift.cover(host.watched);
@@ -99,11 +131,11 @@ export async function runAgent(config: AgentConfig, log: Log, signal: AbortSigna
     pass: watched.pass,
     pollIntervalMs: config.pollIntervalMs,
     now,
-    random: Math.random,
+    random,
     sleep,
   });
-  const drift = cleanup.use(createDriftWatch(root, () => loop.poke('drift')));
-  const endpoints = cleanup.use(await serveFor(watched, metrics, config));
+  const drift = cleanup.use(world.watchDrift(() => loop.poke('drift')));
+  const endpoints = cleanup.use(await world.serveEndpoints(healthOf(watched, metrics)));
   log.info({ node: node.name, server: client.server, hostRoot: root.path, listen: endpoints.url }, 'agent started');
 
   const ending = new AbortController();
@@ -160,9 +192,9 @@ function watchPass(inner: NodePass): WatchedPass {
   };
 }
 
-function serveFor({ hanging, unproven }: WatchedPass, metrics: Metrics, { listen }: AgentConfig): Promise<Endpoints> {
+function healthOf({ hanging, unproven }: WatchedPass, metrics: Metrics): Health {
   const render = async () => ({ contentType: metrics.contentType, text: await metrics.render() });
-  return serveEndpoints({ ...listen, live: hanging, ready: unproven, metrics: render });
+  return { live: hanging, ready: unproven, metrics: render };
 }
 
 async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {

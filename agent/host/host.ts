@@ -6,7 +6,7 @@ import { AgentError } from '../errors.ts';
 import type { BundleDigest } from '../trust/bundle.ts';
 import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trustedNow } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
-import { createHostCommands } from './commands.ts';
+import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
 import { type HostRoot, isTemporary } from './root.ts';
@@ -35,13 +35,15 @@ export interface HostOptions {
   /** Whether a host without a service manager or runtime is an error, or a host whose store is all there is to it. */
   readonly runtime: 'required' | 'optional';
   readonly now: () => Date;
+  /** Where missing, found out from where the root is. */
+  readonly commands?: Commands;
 }
 
 /** Throws `UnsupportedDistribution`, `NoServiceManager`, `RuntimeNotFound`. */
-export async function openHost({ root, runtime: demand, now }: HostOptions): Promise<Host> {
+export async function openHost({ root, runtime: demand, now, commands: given }: HostOptions): Promise<Host> {
   if ((await root.readFolder('/')) === 'absent')
     throw new AgentError('UnsupportedDistribution', { evidence: `there is no folder ${root.path}` });
-  const commands = await createHostCommands(root.path);
+  const commands = given ?? (await createHostCommands(root.path));
   const distribution = await detectDistribution(root);
   const store = distribution.createStore(root, commands);
   const runtime = await detectRuntime(root, commands).catch((error: unknown) => withoutRuntime(error, demand));

@@ -12,13 +12,15 @@ const homes = {
   'reflect-metadata': 'agent/trust/certificate.ts',
   yaml: 'agent/cli/entries.ts',
   '@kubernetes/client-node': 'agent/kube/**/*.ts',
+  '@grpc/grpc-js': 'agent/host/cri.ts',
+  '@grpc/proto-loader': 'agent/host/cri.ts',
 } as const;
 /** The same for what only building and testing need. */
 const toolHomes = {
   esbuild: 'image/bundle.ts',
   testcontainers: 'test/node/support/node.ts',
-  '@grpc/grpc-js': 'test/node/support/cri.ts',
-  '@grpc/proto-loader': 'test/node/support/cri.ts',
+  '@grpc/grpc-js': 'test/**/cri*.ts',
+  '@grpc/proto-loader': 'test/**/cri*.ts',
 } as const;
 
 /** All that trust/ may import: itself, the one exception, hashes, and what reads certificates. */

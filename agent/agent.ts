@@ -32,6 +32,10 @@ export interface AgentConfig {
   readonly pollIntervalMs: number;
   readonly spreadMs: number;
   readonly deletionGraceMs: number;
+  /** For the runtime to serve again after a restart. */
+  readonly healthTimeoutMs: number;
+  /** Least time between two restarts of the runtime, but to undo one. */
+  readonly restartIntervalMs: number;
   readonly admission: PassContext['admission'];
   readonly listen: { readonly host: string; readonly port: number };
   /** Between the two reads that prove that a Node has left its pool. */
@@ -51,13 +55,13 @@ export interface AgentWorld extends Pick<LoopOptions, 'now' | 'random' | 'sleep'
 type Health = Omit<Parameters<typeof serveEndpoints>[0], 'host' | 'port'>;
 
 /** Throws KubeError for a kubeconfig that cannot be used. */
-function createWorld({ kubeconfig, hostRoot, listen }: AgentConfig): AgentWorld {
+function createWorld({ kubeconfig, hostRoot, listen, healthTimeoutMs }: AgentConfig): AgentWorld {
   const now = (): Date => new Date();
   const root = createHostRoot(hostRoot);
   return {
     client: createKubeClient(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
     root,
-    openHost: () => openHost({ root, runtime: 'required', now }),
+    openHost: () => openHost({ root, runtime: 'required', now, healthTimeoutMs }),
     lockHost: () => lockHost(root),
     watchDrift: (onDrift) => createDriftWatch(root, onDrift),
     serveEndpoints: (health) => serveEndpoints({ ...listen, ...health }),
@@ -121,6 +125,7 @@ export async function runAgent(
     now,
     graceMs: config.deletionGraceMs * (1 + graceJitter * share),
     restartDelayMs: config.spreadMs * share,
+    restartIntervalMs: config.restartIntervalMs,
     admission: config.admission,
   });
   const watched = watchPass(async (reasons, passSignal) => {

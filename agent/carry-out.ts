@@ -1,11 +1,13 @@
-// Carries out a plan against the host: in order, abortable between steps, stopping at the first failure. What failed because
-// of the bundle or the host itself is held, so that no restart and no rebuild is tried again in a world that has not changed.
+// Carries out a plan against the host as a transaction: in order, abortable between steps, stopping at the first failure;
+// what was added is then taken away again (roll-back.ts). What failed because of the bundle or the host itself is held, so
+// that no restart and no rebuild is tried again in a world that has not changed.
 
 import { AgentError } from './errors.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
+import { rollBack } from './roll-back.ts';
 import type { Decision } from './trust/desired.ts';
-import { digestWorld, type Observation } from './trust/observation.ts';
+import { anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
 import { planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type HeldFailure, type Status, sentence } from './trust/status.ts';
@@ -21,7 +23,7 @@ export interface Work {
 
 /**
  * Carries out the plan, and what it wants after that once more: somebody may have changed the host meanwhile, or a runtime
- * that was awaited has come up. The runtime is not restarted twice.
+ * that was awaited has come up. The runtime is not restarted twice, but to undo.
  */
 export async function carryOut(
   { desired, ...decision }: Decision,
@@ -37,20 +39,46 @@ export async function carryOut(
     return { carried, steps, warnings, after, remaining: planTrust(desired, after) };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
+  const proven = await readProven(host, before);
+  const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
+    carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
   for (let round = 1; round <= 2; round += 1) {
     const plan = planTrust(desired, after);
-    if (plan.length === 0) await host.facts.update({ held: undefined });
     if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
     const held = await readHeld(host, context.retryMark);
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish(context.retryMark, held.retryMark);
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
-    const carried = await carryOutOnce(plan, { steps, warnings }, decision, host, context, signal);
+    let carried = await run(plan, () => restartTime(host, decision, context));
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
+    if (carried.kind === 'failed') {
+      const undone = await rollBack(carried.error, { desired, proven }, after, {
+        run: (undo) => run(undo, () => Promise.resolve(context.now())),
+        observe: () => host.observe('ask', signal),
+      });
+      carried = { kind: 'failed', error: undone.error };
+      after = undone.after;
+    }
     await noteHeld(carried, digestWorld(desired, after), host, context.retryMark);
     if (carried.kind !== 'done') return end(carried);
   }
-  return end({ kind: 'done' });
+  const work = end({ kind: 'done' });
+  if (work.remaining.length === 0) {
+    const names = desired.certificates.map(({ fingerprint }) => anchorName(fingerprint));
+    await host.facts.update({ held: undefined, proven: names });
+  }
+  return work;
+}
+
+type RestartAt = () => Promise<Date>;
+
+/** What is found at the first pass of all counts as proven: others have lived with it. */
+async function readProven(host: Host, before: Observation): Promise<ReadonlySet<string>> {
+  const known = (await host.facts.read()).proven;
+  if (known !== undefined) return new Set(known);
+  const found = trustedNow(before, []).certificates.map(({ certificate }) => anchorName(certificate.fingerprint));
+  await host.facts.update({ proven: found });
+  return new Set(found);
 }
 
 /** A wish that could not be read when it failed was perhaps there already: the first that can be read is taken for that. */
@@ -71,13 +99,14 @@ function restarts({ kind }: Step): boolean {
 
 /** What disturbs nobody is done in a world, too, in which something else has failed. */
 function isHarmless({ kind }: Step): boolean {
-  return kind === 'note-loaded' || kind === 'unindex' || kind === 'reindex';
+  return kind === 'note-loaded' || kind === 'await-healthy' || kind === 'unindex' || kind === 'reindex';
 }
 
 async function carryOutOnce(
   plan: readonly Step[],
   { steps, warnings }: { readonly steps: Step[]; readonly warnings: string[] },
   decision: Omit<Decision, 'desired'>,
+  restartAt: RestartAt,
   host: Host,
   context: PassContext,
   signal: AbortSignal,
@@ -85,7 +114,7 @@ async function carryOutOnce(
   try {
     for (const step of plan) {
       if (step.kind === 'restart-runtime') {
-        const until = await restartTime(host, decision, context);
+        const until = await restartAt();
         if (until > context.now()) return { kind: 'waiting', unit: step.unit, until };
         await context.report(applying(step.unit, decision, host), signal);
       }
@@ -100,16 +129,22 @@ async function carryOutOnce(
   }
 }
 
-/** Counted from the rebuild as it is recorded on disk. One that lies ahead was recorded by a clock that was set back since. */
+/**
+ * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
+ * recorded on disk. What lies ahead was recorded by a clock that was set back since.
+ */
 async function restartTime(
   host: Host,
   { verdict }: Pick<Decision, 'verdict'>,
-  { restartDelayMs, now }: PassContext,
+  { restartDelayMs, restartIntervalMs, now }: PassContext,
 ): Promise<Date> {
   if (verdict.kind === 'withdrawn') return now();
-  const { rebuild } = (await host.facts.read()).runtime;
-  const since = rebuild === undefined ? 0 : Date.parse(rebuild.at);
-  return new Date(since > now().getTime() ? 0 : since + restartDelayMs);
+  const { rebuild, restarted } = (await host.facts.read()).runtime;
+  const after = (at: string | undefined, ms: number): number => {
+    const since = at === undefined ? 0 : Date.parse(at);
+    return since > now().getTime() ? 0 : since + ms;
+  };
+  return new Date(Math.max(after(rebuild?.at, restartDelayMs), after(restarted?.at, restartIntervalMs)));
 }
 
 function applying(

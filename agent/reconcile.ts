@@ -28,6 +28,8 @@ export interface PassContext {
   readonly graceMs: number;
   /** How long after the change of the store this node's runtime is disturbed. */
   readonly restartDelayMs: number;
+  /** Least time between two restarts of the runtime, but to undo one. */
+  readonly restartIntervalMs: number;
   readonly admission: { readonly maxCertificates: number; readonly allowNonCa: boolean };
   /** Somebody's wish to try a held failure again: any value that was not there before. Undefined: could not be read. */
   readonly retryMark: string | undefined;

@@ -42,7 +42,8 @@ async function setUp(t: TestContext, onDisk?: object): Promise<Daemon> {
   const restart = (): NodePass =>
     createNodePass({
       source: createSecretSource({ client, ...secret, confirmDelayMs: 0 }),
-      openHost: () => openHost({ root: createHostRoot(stage.sandbox.root), runtime: 'required', now }),
+      openHost: () =>
+        openHost({ root: createHostRoot(stage.sandbox.root), runtime: 'required', now, healthTimeoutMs: 2_000 }),
       node,
       pool: createPool({ node, label, confirmMs: 0 }),
       writer: createStatusWriter(node, now),
@@ -51,6 +52,7 @@ async function setUp(t: TestContext, onDisk?: object): Promise<Daemon> {
       now,
       graceMs: 0,
       restartDelayMs: 0,
+      restartIntervalMs: 0,
       admission: { maxCertificates: 10, allowNonCa: false },
     });
   return { ...stage, pass: restart(), restart, log, metrics: () => metrics.render() };

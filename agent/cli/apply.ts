@@ -13,8 +13,15 @@ import type { Source } from '../trust/source.ts';
 import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
 import { readSource, UnreadableError } from './entries.ts';
-import { switchFlag, textFlag } from './flags.ts';
+import { durationFlag, switchFlag, textFlag } from './flags.ts';
 import { admissionFlags } from './validate.ts';
+
+export const healthTimeoutFlag = durationFlag(
+  'health-timeout',
+  'How long the runtime has to serve again after a restart, before what was added is taken away again',
+  '60s',
+  1_000,
+);
 
 const hostFlags = {
   hostRoot: textFlag('host-root', "Folder that holds the host's root; any other than / is a sandbox", {
@@ -22,6 +29,7 @@ const hostFlags = {
     fallback: '/',
     shown: '/',
   }),
+  healthTimeout: healthTimeoutFlag,
   dryRun: switchFlag('dry-run', 'Print what would be done, and do nothing'),
   json: switchFlag('json', 'Print one JSON object'),
 } as const;
@@ -88,6 +96,7 @@ interface Wish extends Pick<PassContext, 'source' | 'admission'> {
 }
 interface HostValues {
   readonly hostRoot: string;
+  readonly healthTimeout: number;
   readonly dryRun: boolean;
   readonly json: boolean;
 }
@@ -95,7 +104,7 @@ interface HostValues {
 async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, signal: AbortSignal): Promise<ExitCode> {
   const root = createHostRoot(values.hostRoot);
   const now = (): Date => new Date();
-  const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now });
+  const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now, healthTimeoutMs: values.healthTimeout });
   if (values.dryRun) return describePlan(wish, await open(), values.json, terminal, signal);
   const host = await open(); // a folder that is no host we know gets not even a lock
   const lock = await lockHost(root);
@@ -109,6 +118,7 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
         now,
         graceMs: 0,
         restartDelayMs: 0,
+        restartIntervalMs: 0, // somebody who asks for it by hand does not want to wait
         retryMark: now().toISOString(),
         report: () => Promise.resolve(),
         onStep: (step) => values.json || terminal.out(`done: ${describeStep(step)}\n`),

@@ -3,6 +3,7 @@
 import { runAgent } from '../agent.ts';
 import { errorText } from '../errors.ts';
 import { createLog, type LogLevel, logLevels } from '../log.ts';
+import { healthTimeoutFlag } from './apply.ts';
 import { defineCommand } from './command.ts';
 import { countFlag, durationFlag, flag, switchFlag, textFlag } from './flags.ts';
 import { secretFlag } from './secret.ts';
@@ -31,6 +32,12 @@ export const runFlags = {
   ),
   pollInterval: durationFlag('poll-interval', 'Time between two passes when nothing happens', '5m', 1_000),
   spread: durationFlag('spread', 'Restarts of runtimes are spread over this time, by node name; 0 is at once', '60s'),
+  restartInterval: durationFlag(
+    'restart-interval',
+    'Least time between two restarts of the runtime, but to undo one',
+    '5m',
+  ),
+  healthTimeout: healthTimeoutFlag,
   deletionGrace: durationFlag('deletion-grace', 'How long certificates outlive their Secret', '10m'),
   maxCertificates: countFlag('max-certificates', 'Most distinct certificates the Secret may hold', 10),
   allowNonCa: switchFlag(
@@ -63,8 +70,16 @@ containerd pick it up, and tells the result in annotations of its Node. Logs JSO
       terminal.err('node-trust run: --node-name: expected the name of the own Node, or $NODE_NAME, got nothing\n');
       return 2;
     }
-    const { pollInterval, spread, deletionGrace, maxCertificates, allowNonCa, logLevel, ...rest } = values;
-    const times = { pollIntervalMs: pollInterval, spreadMs: spread, deletionGraceMs: deletionGrace, leaveConfirmMs };
+    const { pollInterval, spread, restartInterval, healthTimeout, deletionGrace, ...others } = values;
+    const { maxCertificates, allowNonCa, logLevel, ...rest } = others;
+    const times = {
+      pollIntervalMs: pollInterval,
+      spreadMs: spread,
+      restartIntervalMs: restartInterval,
+      healthTimeoutMs: healthTimeout,
+      deletionGraceMs: deletionGrace,
+      leaveConfirmMs,
+    };
     try {
       await runAgent({ ...rest, ...times, admission: { maxCertificates, allowNonCa } }, createLog(logLevel), signal);
       return 0;

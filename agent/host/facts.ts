@@ -19,6 +19,8 @@ export interface Facts {
   readonly runtime: RuntimeRecord;
   /** A failure of the class `content`, and the state of the world in which it happened. */
   readonly held?: HeldFailure;
+  /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
+  readonly proven?: readonly AnchorName[];
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
   readonly withdrawn?: readonly AnchorName[];
   /** The pool was disabled and taking the trust away has begun. */
@@ -88,6 +90,7 @@ function parseFacts(text: string): Facts {
 type Shape = (value: unknown) => boolean;
 const text: Shape = (value) => typeof value === 'string';
 const time: Shape = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
+const anchor: Shape = (value) => typeof value === 'string' && parseAnchorName(value, '') !== undefined;
 const optional =
   (shape: Shape): Shape =>
   (value) =>
@@ -122,10 +125,12 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
         record({ bundle: text, at: time, before: text, after: optional(text), version: optional(text) }),
       ),
       loaded: optional(record({ invocationId: text, bundle: text, version: optional(text) })),
+      restarted: optional(record({ bundle: text, at: time })),
       rewritten: optional(text),
     }),
   ],
   ['held', record({ world: text, retryMark: optional(text), code: text, message: text })],
-  ['withdrawn', list((value) => typeof value === 'string' && parseAnchorName(value, '') !== undefined)],
+  ['proven', list(anchor)],
+  ['withdrawn', list(anchor)],
   ['leaving', (value) => value === true],
 ]);

@@ -3,7 +3,7 @@
 
 import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
-import type { BundleDigest } from '../trust/bundle.ts';
+import { type BundleDigest, createBundle } from '../trust/bundle.ts';
 import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trustedNow } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { type Commands, createHostCommands } from './commands.ts';
@@ -35,25 +35,36 @@ export interface HostOptions {
   /** Whether a host without a service manager or runtime is an error, or a host whose store is all there is to it. */
   readonly runtime: 'required' | 'optional';
   readonly now: () => Date;
+  /** For the runtime to be active and to serve, after a restart. */
+  readonly healthTimeoutMs: number;
   /** Where missing, found out from where the root is. */
   readonly commands?: Commands;
 }
 
 /** Throws `UnsupportedDistribution`, `NoServiceManager`, `RuntimeNotFound`. */
-export async function openHost({ root, runtime: demand, now, commands: given }: HostOptions): Promise<Host> {
+export async function openHost(options: HostOptions): Promise<Host> {
+  const { root, runtime: demand, now, healthTimeoutMs } = options;
   if ((await root.readFolder('/')) === 'absent')
     throw new AgentError('UnsupportedDistribution', { evidence: `there is no folder ${root.path}` });
-  const commands = given ?? (await createHostCommands(root.path));
+  const commands = options.commands ?? (await createHostCommands(root.path));
   const distribution = await detectDistribution(root);
   const store = distribution.createStore(root, commands);
-  const runtime = await detectRuntime(root, commands).catch((error: unknown) => withoutRuntime(error, demand));
+  const runtime = await detectRuntime(root, commands, healthTimeoutMs).catch((error: unknown) =>
+    withoutRuntime(error, demand),
+  );
   const facts = createFactsFile(root);
 
   const execute: { readonly [K in Step['kind']]: Executor<K> } = {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
-    'note-before': async ({ bundle }, signal) => {
-      const rebuild = { bundle, at: now().toISOString(), before: await runtime.mark(signal) };
-      await noteRuntime({ rebuild });
+    'note-before': async ({ bundle, isFirst }, signal) => {
+      const before = await runtime.mark(signal);
+      const rebuild = { bundle, at: now().toISOString(), before };
+      const isKnown =
+        isFirst && (await facts.read()).runtime.rebuild === undefined && before !== 'stopped' && before !== 'unknown';
+      await noteRuntime({
+        rebuild,
+        ...(isKnown && { loaded: { invocationId: before, bundle: createBundle([]).digest } }),
+      });
     },
     'write-anchor': async ({ certificate }) => {
       await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));
@@ -71,7 +82,11 @@ export async function openHost({ root, runtime: demand, now, commands: given }: 
     },
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
-    'restart-runtime': (_, signal) => runtime.restart(signal),
+    'restart-runtime': async ({ bundle, from }, signal) => {
+      await noteRuntime({ restarted: { bundle, at: now().toISOString() } });
+      await runtime.restart(from, signal);
+    },
+    'await-healthy': (_, signal) => runtime.awaitHealthy(signal),
     'note-loaded': async ({ unit, bundle, version }, signal) => {
       const invocationId = await runtime.identify(signal);
       const { runtime: record, withdrawn = [] } = await facts.read();

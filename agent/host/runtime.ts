@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
 import type { RuntimeFacts, RuntimeMark, RuntimeObservation } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
+import { createHealth } from './health.ts';
 import type { HostRoot } from './root.ts';
 
 export interface Runtime {
@@ -22,11 +23,18 @@ export interface Runtime {
   mark(signal: AbortSignal): Promise<RuntimeMark>;
   /** The InvocationID of the unit once it is active; one that is on its way is waited for. Throws `RuntimeUnknown`. */
   identify(signal: AbortSignal): Promise<string>;
-  /** Restarts the unit and answers once it is active again. Throws `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`. */
-  restart(signal: AbortSignal): Promise<void>;
+  /**
+   * Restarts the unit and answers once it is active again; from `running`, only a unit that is active now. Throws
+   * `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`.
+   */
+  restart(from: 'running' | 'anything', signal: AbortSignal): Promise<void>;
+  /** Answers once the unit is active and serves. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`. */
+  awaitHealthy(signal: AbortSignal): Promise<void>;
 }
 
-const runtimes = [{ unit: 'containerd.service' }] as const;
+const runtimes = [{ unit: 'containerd.service', socket: '/run/containerd/containerd.sock' }] as const;
+
+type RuntimeRow = (typeof runtimes)[number];
 
 /** Where systemd looks for units, of those folders that packages and administrators use (systemd.unit(5)). */
 const unitFolders = [
@@ -39,19 +47,27 @@ const unitFolders = [
 const askTimeoutMs = 10_000;
 /** Longer than systemd's defaults for stopping and starting, 90 s each, so that systemd and not we cut it off. */
 const restartTimeoutMs = 200_000;
+/** Before it is said that a unit cannot be named. */
 const settleMs = 30_000;
 const askEveryMs = 250;
 
+type Answer = Exclude<RuntimeObservation, { kind: 'none' }> | OnItsWay;
+interface OnItsWay {
+  readonly kind: 'on-its-way';
+  readonly unit: string;
+  readonly evidence: string;
+}
+
 /** Throws `NoServiceManager` or `RuntimeNotFound`. Booted with systemd is what sd_booted(3) says it is. */
-export async function detectRuntime(root: HostRoot, commands: Commands): Promise<Runtime> {
+export async function detectRuntime(root: HostRoot, commands: Commands, healthTimeoutMs: number): Promise<Runtime> {
   if ((await root.readFolder('/run/systemd/system')) === 'absent') {
     throw new AgentError('NoServiceManager', { evidence: 'there is no /run/systemd/system' });
   }
-  for (const { unit } of runtimes) {
+  for (const row of runtimes) {
     for (const folder of unitFolders) {
       const entries = await root.readFolder(folder);
-      if (entries !== 'absent' && entries.some(({ name }) => name === unit))
-        return createSystemdRuntime(unit, root, commands);
+      if (entries !== 'absent' && entries.some(({ name }) => name === row.unit))
+        return createSystemdRuntime(row, root, commands, healthTimeoutMs);
     }
   }
   const units = runtimes.map(({ unit }) => unit).join(', ');
@@ -68,13 +84,20 @@ export function createNoRuntime(reason: string): Runtime {
     mark: () => Promise.resolve('unknown'),
     identify: none,
     restart: none,
+    awaitHealthy: none,
   };
 }
 
-function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands): Runtime {
+function createSystemdRuntime(
+  { unit, socket }: RuntimeRow,
+  root: HostRoot,
+  commands: Commands,
+  healthTimeoutMs: number,
+): Runtime {
+  const findFault = createHealth(root, commands, socket);
   const invocationLink = `/run/systemd/units/invocation:${unit}`;
 
-  async function ask(signal: AbortSignal): Promise<RuntimeObservation> {
+  async function ask(signal: AbortSignal): Promise<Answer> {
     let output: string;
     try {
       const properties = 'LoadState,ActiveState,SubState,InvocationID';
@@ -97,9 +120,14 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     }
     const state = `its state is ${load}, ${active} (${facts.get('SubState') ?? ''})`;
     if (load === 'loaded' && active === 'active' && invocationId) return { kind: 'running', unit, invocationId };
-    // A unit on its way up or down has a process, or will have one in a moment, of which nothing is known yet.
     const settled = active === 'inactive' || active === 'failed';
-    return { kind: settled ? 'stopped' : 'unknown', unit, evidence: state };
+    return { kind: settled ? 'stopped' : 'on-its-way', unit, evidence: state };
+  }
+
+  async function mark(signal: AbortSignal): Promise<RuntimeMark> {
+    const seen = await ask(signal);
+    if (seen.kind === 'running') return seen.invocationId;
+    return seen.kind === 'stopped' ? 'stopped' : 'unknown';
   }
 
   /** What systemctl complains of, or nothing. The unit itself is the judge: a lost connection to PID 1 proves nothing. */
@@ -115,19 +143,24 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
   }
 
   /** A unit on its way, up after a crash or somebody's restart, is given some time to arrive; so is a bus that does not answer. */
-  async function settle(signal: AbortSignal): Promise<RuntimeObservation> {
-    const patience = performance.now() + settleMs;
+  async function settle(patienceMs: number, signal: AbortSignal): Promise<Answer> {
+    const end = performance.now() + patienceMs;
     for (;;) {
       const seen = await ask(signal);
-      if (seen.kind !== 'unknown' || performance.now() > patience) return seen;
+      if (seen.kind === 'running' || seen.kind === 'stopped' || performance.now() > end) return seen;
       await delay(askEveryMs, undefined, { signal });
     }
   }
 
+  /** Not to know is no verdict; to be down, or on its way for so long, is one. */
+  function unhealthy(seen: Answer, evidence: string): AgentError {
+    return new AgentError(seen.kind === 'unknown' ? 'RuntimeUnknown' : 'RuntimeUnhealthy', { unit, evidence });
+  }
+
   async function identify(signal: AbortSignal): Promise<string> {
-    const seen = await settle(signal);
+    const seen = await settle(settleMs, signal);
     if (seen.kind === 'running') return seen.invocationId;
-    throw new AgentError('RuntimeUnknown', { unit, evidence: seen.kind === 'none' ? 'it is gone' : seen.evidence });
+    throw new AgentError('RuntimeUnknown', { unit, evidence: seen.evidence });
   }
 
   return {
@@ -135,25 +168,33 @@ function createSystemdRuntime(unit: string, root: HostRoot, commands: Commands):
     watched: [invocationLink],
     async observe(look, signal) {
       const invocationId = look === 'glance' ? await root.readLink(invocationLink) : undefined;
-      return invocationId ? { kind: 'running', unit, invocationId } : ask(signal);
-    },
-    async mark(signal) {
+      if (invocationId) return { kind: 'running', unit, invocationId };
       const seen = await ask(signal);
-      if (seen.kind === 'running') return seen.invocationId;
-      return seen.kind === 'stopped' ? 'stopped' : 'unknown';
+      // A unit on its way up or down has a process, or will have one in a moment, of which nothing is known yet.
+      return seen.kind === 'on-its-way' ? { ...seen, kind: 'unknown' } : seen;
     },
+    mark,
     identify,
-    async restart(signal) {
-      const before = await identify(signal);
+    async restart(from, signal) {
+      const before = from === 'running' ? await identify(signal) : await mark(signal);
       // Somebody's restarts count against the unit's start limit: ours would stop it and then not be allowed to start it.
       await tell('reset-failed', signal);
       signal.throwIfAborted(); // told to end, it begins nothing more
       const complaint = await tell('restart', signal);
-      const after = await settle(signal);
+      const after = await settle(healthTimeoutMs, signal);
       if (after.kind === 'running' && after.invocationId !== before) return;
-      if (after.kind === 'unknown') throw new AgentError('RuntimeUnknown', { unit, evidence: after.evidence });
-      const state = after.kind === 'stopped' ? after.evidence : 'it is the same process as before its restart';
-      throw new AgentError('RuntimeUnhealthy', { unit, evidence: `${state}${complaint && `; ${complaint}`}` });
+      const state = after.kind === 'running' ? 'it is the same process as before its restart' : after.evidence;
+      throw unhealthy(after, `${state}${complaint && `; ${complaint}`}`);
+    },
+    async awaitHealthy(signal) {
+      const end = performance.now() + healthTimeoutMs;
+      for (;;) {
+        const seen = await ask(signal);
+        const fault = seen.kind === 'running' ? await findFault(signal) : seen.evidence;
+        if (fault === undefined) return;
+        if (performance.now() > end) throw unhealthy(seen, fault);
+        await delay(askEveryMs, undefined, { signal });
+      }
     },
   };
 }

@@ -12,7 +12,12 @@ export type Step =
       readonly certificates: readonly Certificate[];
       readonly without: readonly AnchorName[];
     }
-  | { readonly kind: 'note-before'; readonly bundle: BundleDigest }
+  | {
+      readonly kind: 'note-before';
+      readonly bundle: BundleDigest;
+      /** Nothing of ours is in the store yet, and so in no process that runs. */
+      readonly isFirst: boolean;
+    }
   | { readonly kind: 'write-anchor'; readonly certificate: Certificate }
   | { readonly kind: 'unindex'; readonly names: readonly AnchorName[] }
   | { readonly kind: 'remove-anchor'; readonly name: AnchorName }
@@ -23,7 +28,14 @@ export type Step =
     }
   | { readonly kind: 'reindex' }
   | { readonly kind: 'note-after'; readonly bundle: BundleDigest }
-  | { readonly kind: 'restart-runtime'; readonly unit: string }
+  | {
+      readonly kind: 'restart-runtime';
+      readonly unit: string;
+      readonly bundle: BundleDigest;
+      /** What must be running for it: what somebody has stopped is not started, what our own restart has broken is. */
+      readonly from: 'running' | 'anything';
+    }
+  | { readonly kind: 'await-healthy'; readonly unit: string }
   | {
       readonly kind: 'note-loaded';
       readonly unit: string;
@@ -68,7 +80,7 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
   const stage: Step[] = changes ? [{ kind: 'stage-store', certificates: desired.certificates, without: surplus }] : [];
   return [
     ...stage,
-    { kind: 'note-before', bundle: desired.digest },
+    { kind: 'note-before', bundle: desired.digest, isFirst: store.anchors.length + store.derived.length === 0 },
     ...missing.map((certificate): Step => ({ kind: 'write-anchor', certificate })),
     ...unindex,
     ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),
@@ -88,28 +100,70 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
   const untouched = record.rebuild === undefined && !rebuilds;
   if (runtime.kind === 'none' || untouched) return [];
   const { unit } = runtime;
-  if (runtime.kind !== 'running') return [{ kind: 'await-runtime', unit, evidence: runtime.evidence }];
+  if (runtime.kind !== 'running') {
+    const isOurs = record.restarted?.bundle === desired.digest;
+    return [isOurs ? { kind: 'await-healthy', unit } : { kind: 'await-runtime', unit, evidence: runtime.evidence }];
+  }
   const version = rebuilds ? undefined : store.version;
-  const noteLoaded: Step = { kind: 'note-loaded', unit, bundle: desired.digest, version };
-  const loading = loadedBy(runtime.invocationId, record, desired.digest, version);
-  if (loading === 'noted') return [];
-  return loading === 'follows' ? [noteLoaded] : [{ kind: 'restart-runtime', unit }, noteLoaded];
+  const load = loadSteps(unit, desired, version);
+  switch (loadedBy(runtime.invocationId, record, desired.digest, version)) {
+    case 'noted':
+      return [];
+    case 'rewritten':
+      return load.filter(({ kind }) => kind === 'note-loaded');
+    case 'follows':
+      return load;
+    default:
+      return [{ kind: 'restart-runtime', unit, bundle: desired.digest, from: 'running' }, ...load];
+  }
+}
+
+function loadSteps(unit: string, { digest }: TrustBundle, version: string | undefined): Step[] {
+  return [
+    { kind: 'await-healthy', unit },
+    { kind: 'note-loaded', unit, bundle: digest, version },
+  ];
 }
 
 /**
- * Whether the running process loaded the desired bundle when it started: it is noted so; or it follows, since it started
- * after the end of the rebuild, being neither of the processes seen before and after, and nobody has written the store
- * since; or it is stale. A process that is noted keeps what it loaded, whoever writes the store later.
+ * Back to a part of what is there. Nothing is staged, since the store without what goes was there before; and a runtime that
+ * was restarted for what goes is restarted once more, in whatever state it is.
+ */
+export function planUndo(
+  kept: TrustBundle,
+  observed: Observation,
+  wasRestarted: boolean,
+): { readonly store: readonly Step[]; readonly runtime: readonly Step[] } {
+  const store = planStore(kept, observed).filter(({ kind }) => kind !== 'stage-store');
+  const { runtime } = observed;
+  if (!wasRestarted || runtime.kind === 'none')
+    return {
+      store,
+      runtime: planRuntime(
+        kept,
+        observed,
+        store.some(({ kind }) => kind === 'rebuild-store'),
+      ),
+    };
+  const { unit } = runtime;
+  const restart: Step = { kind: 'restart-runtime', unit, bundle: kept.digest, from: 'anything' };
+  return { store, runtime: [restart, ...loadSteps(unit, kept, undefined)] };
+}
+
+/**
+ * Whether the running process loaded the desired bundle when it started: it is noted so, and keeps what it loaded if somebody
+ * has rewritten the store since; or it follows, since it started after the end of the rebuild, being neither of the
+ * processes seen before and after, and nobody has written the store since; or it is stale.
  */
 function loadedBy(
   invocationId: string,
   { rebuild, loaded }: RuntimeRecord,
   bundle: BundleDigest,
   version: string | undefined,
-): 'noted' | 'follows' | 'stale' {
+): 'noted' | 'rewritten' | 'follows' | 'stale' {
   if (loaded?.invocationId === invocationId) {
     if (loaded.bundle !== bundle) return 'stale';
-    return version === undefined || version === loaded.version ? 'noted' : 'follows';
+    return version === undefined || version === loaded.version ? 'noted' : 'rewritten';
   }
   if (version === undefined || rebuild?.after === undefined) return 'stale';
   const seen = new Set([rebuild.before, rebuild.after]);
@@ -139,6 +193,8 @@ export function describeStep(step: Step): string {
       return `record which process of the runtime runs after the rebuild to ${step.bundle.slice(0, 19)}`;
     case 'restart-runtime':
       return `restart ${step.unit} so that it loads the store`;
+    case 'await-healthy':
+      return `wait until ${step.unit} is healthy`;
     case 'note-loaded':
       return `record that the running ${step.unit} loaded ${step.bundle.slice(0, 19)}`;
     case 'await-runtime':

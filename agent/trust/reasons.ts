@@ -167,15 +167,32 @@ export const operationalReasons = {
   RuntimeUnhealthy: operational({
     severity: 'error',
     retry: 'content',
-    meaning: 'The container runtime did not come back from its restart.',
-    remedy: 'Look at `journalctl -u` of the unit; the certificates are in the store and are taken up when it starts.',
+    meaning: 'The container runtime, or the kubelet with it, is not healthy after its restart.',
+    remedy: 'Look at `journalctl -u` of the unit; set node-trust-agent/retry on the Node to try again.',
     message: ({ unit, evidence }: UnitArgs) => `${unit} did not come back: ${evidence}`,
+  }),
+  RolledBack: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning:
+      'Certificates that were added could not be brought into use and were taken away again; the rest is as it was.',
+    remedy: 'Mend what the message names, and set node-trust-agent/retry on the Node to a new value to try again.',
+    message: ({ added, evidence }: { readonly added: string } & Evidence) =>
+      `what was added (${added}) was taken away again, since ${evidence}`,
+  }),
+  RollbackFailed: operational({
+    severity: 'error',
+    retry: 'content',
+    meaning: 'Certificates that were added could not be brought into use, and taking them away again failed, too.',
+    remedy: 'Mend what the message names on the node, and set node-trust-agent/retry on the Node to a new value.',
+    message: ({ cause, evidence }: { readonly cause: string } & Evidence) =>
+      `${cause}; and what was added could not be taken away again: ${evidence}`,
   }),
   RestartDeferred: operational({
     severity: 'warning',
     retry: 'transient',
     meaning:
-      'The store is up to date; the runtime is restarted at the time given, so that a fleet does not restart at once.',
+      'The store is up to date; the runtime is restarted at the time given: not the whole fleet at once, and not often.',
     remedy: 'Wait, or restart the runtime on this node by hand.',
     message: ({ unit, until }: { readonly unit: string; readonly until: string }) => `${unit} is restarted at ${until}`,
   }),

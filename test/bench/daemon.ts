@@ -36,7 +36,12 @@ export async function measureDaemon(folder: string): Promise<readonly Row[]> {
   apply(corp);
   let agent: AgentProcess | undefined;
   const start = (): AgentProcess =>
-    startAgent([...args, '--spread', '0', '--listen', '127.0.0.1:0'], () => {}, [...flags, agentFile], env);
+    startAgent(
+      [...args, '--spread', '0', '--restart-interval', '0', '--listen', '127.0.0.1:0'],
+      () => {},
+      [...flags, agentFile],
+      env,
+    );
   const firstPass = await time(async () => {
     agent = stack.use(start());
     await agent.said(({ msg }) => msg === 'pass ended');

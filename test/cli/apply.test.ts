@@ -49,7 +49,7 @@ test('--dry-run prints the sentences of the plan and touches nothing', async () 
   const { code, out } = await nodeTrust(['apply', '--dry-run', '--file', cas, '--host-root', sandbox.root]);
   assert.equal(code, 0);
   const sentences = out.trimEnd().split('\n');
-  assert.equal(sentences.length, 7);
+  assert.equal(sentences.length, 8);
   assert.match(sentences[2] ?? '', /^would write node-trust-[0-9a-f]{16} \(CN=Corp Root\)$/);
   assert.match(sentences[5] ?? '', /^would restart containerd\.service/);
   assert.deepEqual(await sandbox.list('/usr/local/share/ca-certificates'), []);

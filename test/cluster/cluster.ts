@@ -17,6 +17,8 @@ import { createKubectl, withToken } from './kubectl.ts';
 const poolLabel = `${prefix}enabled`;
 const agentPods = ['pods', '--namespace=kube-system', '--selector=app.kubernetes.io/name=node-trust-agent'] as const;
 const theSecret = ['secret', secret.name, `--namespace=${secret.namespace}`] as const;
+/** Several changes are made within minutes. */
+const prompt = [{ op: 'add', path: '/spec/template/spec/containers/0/args/-', value: '--restart-interval=0' }];
 /** An image is pulled, restarts are spread over a minute, a pod that leaves has its grace of two. */
 const patienceMs = 300_000;
 const lookEveryMs = 2_000;
@@ -115,7 +117,8 @@ async function writeOverlay(): Promise<string> {
     newName: name,
     ...(digest === undefined ? { newTag: tag ?? 'latest' } : { digest }),
   };
-  await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify({ resources: [base], images: [image] }));
+  const patches = [{ target: { kind: 'DaemonSet', name: 'node-trust-agent' }, patch: JSON.stringify(prompt) }];
+  await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify({ resources: [base], images: [image], patches }));
   return folder;
 }
 

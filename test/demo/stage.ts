@@ -60,7 +60,7 @@ export async function setStage(): Promise<Stage> {
     '--listen',
     '127.0.0.1:0',
   ];
-  const times = ['--spread', '0', '--deletion-grace', '1s', '--poll-interval', '30s'];
+  const times = ['--spread', '0', '--restart-interval', '0', '--deletion-grace', '1s', '--poll-interval', '30s'];
   const agent = building.adopt(
     startAgent([...args, ...times], (line) => appendFileSync(logFile, `${line}\n`)),
     async (running) => {

@@ -67,7 +67,7 @@ test('a runtime that somebody restarts after the rebuild is not restarted by us 
   await using node = await createNode();
   await applyUntil(node, [one], 'restart-runtime');
   await node.runtime.systemctl('restart', unit);
-  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['await-healthy', 'note-loaded']);
   await assertLoaded(node, [one]);
 });
 
@@ -75,7 +75,7 @@ test('a new process of a runtime that trusts it all, as after a reboot, is noted
   await using node = await createNode();
   await reach(node, [one]);
   await node.runtime.systemctl('restart', unit);
-  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['await-healthy', 'note-loaded']);
 });
 
 test('a runtime that somebody started on a torn store which somebody else mended before we looked is restarted', async () => {
@@ -84,7 +84,7 @@ test('a runtime that somebody started on a torn store which somebody else mended
   await node.write(bundle, 'torn');
   await node.runtime.systemctl('restart', unit);
   await updateStore(node.root);
-  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'await-healthy', 'note-loaded']);
 });
 
 test('a store that somebody else rebuilds whole costs a note and no restart', async () => {
@@ -104,7 +104,7 @@ test('a store that somebody writes while the runtime is restarted proves nothing
   }
   assert.deepEqual(
     (await planFor(host, [one])).map(({ kind }) => kind),
-    ['restart-runtime', 'note-loaded'],
+    ['restart-runtime', 'await-healthy', 'note-loaded'],
   );
 });
 
@@ -172,7 +172,7 @@ test('a runtime that was stopped during the rebuild and started after it is only
     ['await-runtime'],
   );
   await node.runtime.systemctl('start', unit);
-  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['await-healthy', 'note-loaded']);
   await assertLoaded(node, [one]);
 });
 
@@ -182,7 +182,7 @@ test('a runtime that was started during the rebuild is restarted', async () => {
   const start = `${node.at('/usr/bin/systemctl')} start ${unit}; ${tool} "$@"`;
   await node.write(tool, `#!/bin/sh\ncase "$2" in *stage*) exec ${tool} "$@" ;; esac\n${start}\n`, 0o755);
   await applyUntil(node, [one], 'await-runtime');
-  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'await-healthy', 'note-loaded']);
   await assertLoaded(node, [one]);
 });
 
@@ -194,20 +194,21 @@ test('while the runtime cannot be asked, the store is made and nothing is claime
   await assert.rejects(reach(node, [one]), { code: 'RuntimeUnknown' });
   assert.notDeepEqual(await planFor(await openSandbox(node), [one]), []);
   await node.write('/usr/bin/systemctl', systemctl, 0o755);
-  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'await-healthy', 'note-loaded']);
   await assertLoaded(node, [one]);
 });
 
-test('a restart that fails leaves a runtime to wait for, and whoever starts it makes it good', async () => {
+test('a restart that fails leaves a runtime that has to become healthy, and whoever starts it makes it good', async (t) => {
+  hurry(t);
   await using node = await createNode();
   await node.runtime.failNextRestart('fails');
   await assert.rejects(reach(node, [one]), { code: 'RuntimeUnhealthy' });
   const host = await openSandbox(node);
   const [step, ...rest] = await planFor(host, [one]);
-  assert(step?.kind === 'await-runtime' && rest.length === 0);
-  await assert.rejects(host.apply(step, signal), { code: 'RuntimeUnknown' });
+  assert(step?.kind === 'await-healthy' && rest.length === 0);
+  await assert.rejects(host.apply(step, signal), { code: 'RuntimeUnhealthy' });
   await node.runtime.systemctl('start', unit);
-  assert.deepEqual((await reach(node, [one])).steps, ['note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['await-healthy', 'note-loaded']);
   await assertLoaded(node, [one]);
 });
 
@@ -215,7 +216,7 @@ test('a restart that kept the process is not taken for one', async () => {
   await using node = await createNode();
   await node.runtime.failNextRestart('keeps-process');
   await assert.rejects(reach(node, [one]), { code: 'RuntimeUnhealthy' });
-  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'await-healthy', 'note-loaded']);
   await assertLoaded(node, [one]);
 });
 

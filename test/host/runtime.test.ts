@@ -7,6 +7,7 @@ import { createEmptyRoot, createSandbox, type EmptyRoot, type Sandbox } from '..
 import { hurry, until } from '../support/until.ts';
 
 const { signal } = new AbortController();
+const healthTimeoutMs = 30_000;
 const unit = 'containerd.service';
 const systemctl = '/usr/bin/systemctl';
 const link = `/run/systemd/units/invocation:${unit}`;
@@ -114,7 +115,7 @@ test('a restart that works gives another process, and its start limit is reset b
   await using node = await createNode();
   const before = await node.runtime.invocationId();
   const seen = (await node.runtime.calls()).length;
-  await (await detect(node)).restart(signal);
+  await (await detect(node)).restart('running', signal);
   assert.notEqual(await node.runtime.invocationId(), before);
   const verbs = (await node.runtime.calls()).slice(seen).map((call) => call.split(' ')[0]);
   assert.deepEqual(verbs, ['show', 'reset-failed', 'restart', 'show']);
@@ -125,40 +126,43 @@ test('a restart that fails, or leaves the same process or none, is RuntimeUnheal
   const runtime = await detect(node);
   await node.runtime.failNextRestart('keeps-process');
   const same = `${unit} did not come back: it is the same process as before its restart`;
-  await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: same });
+  await assert.rejects(runtime.restart('running', signal), { code: 'RuntimeUnhealthy', message: same });
   await node.runtime.failNextRestart('fails');
   const failed = /its state is loaded, failed .*control process exited with error/;
-  await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: failed });
+  await assert.rejects(runtime.restart('running', signal), { code: 'RuntimeUnhealthy', message: failed });
   await node.runtime.systemctl('start', unit);
   await onRestart(node, 'start; echo failed > state');
-  await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: /loaded, failed/ });
+  await assert.rejects(runtime.restart('running', signal), { code: 'RuntimeUnhealthy', message: /loaded, failed/ });
 });
 
 test('a restart is judged by the unit: one that is complained of and gave another process is a good one', async () => {
   await using node = await createNode();
   await onRestart(node, 'start; echo Failed to wait for response >&2; exit 1');
-  await (await detect(node)).restart(signal);
+  await (await detect(node)).restart('running', signal);
 });
 
-test('a unit that is on its way after a restart is waited for, and told as unknown when it does not arrive', async (t) => {
+test('a unit that is on its way after a restart is waited for, and unhealthy when it does not arrive', async (t) => {
   await using node = await createNode();
   const runtime = await detect(node);
   await onRestart(node, 'start; echo activating > state');
-  const arriving = runtime.restart(signal);
+  const arriving = runtime.restart('running', signal);
   await untilShownAfterRestart(node);
   await node.write('/run/sandbox/state', 'active');
   await arriving;
 
   let now = 0;
   t.mock.method(performance, 'now', () => now);
-  const lost = assert.rejects(runtime.restart(signal), { code: 'RuntimeUnknown', message: /loaded, activating/ });
+  const lost = assert.rejects(runtime.restart('running', signal), {
+    code: 'RuntimeUnhealthy',
+    message: /loaded, activating/,
+  });
   await untilShownAfterRestart(node);
   now = 30_001;
   await lost;
 
   await node.write('/run/sandbox/state', 'active');
   const controller = new AbortController();
-  const aborted = assert.rejects(runtime.restart(controller.signal), { name: 'AbortError' });
+  const aborted = assert.rejects(runtime.restart('running', controller.signal), { name: 'AbortError' });
   await untilShownAfterRestart(node);
   controller.abort();
   await aborted;
@@ -186,7 +190,7 @@ test('a unit that somebody stopped, or of which nothing is known, is not restart
   ]) {
     await prepare();
     const before = await node.runtime.calls();
-    await assert.rejects(runtime.restart(signal), { code: 'RuntimeUnknown' });
+    await assert.rejects(runtime.restart('running', signal), { code: 'RuntimeUnknown' });
     assert.deepEqual(
       (await node.runtime.calls()).slice(before.length).filter((call) => call.startsWith('restart')),
       [],
@@ -200,7 +204,10 @@ test('a restart that hangs is given up after 200 s, and the unit is the judge', 
   await node.runtime.failNextRestart('hangs');
   const before = (await node.runtime.calls()).length;
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const failing = assert.rejects(runtime.restart(signal), { code: 'RuntimeUnhealthy', message: /within 200 s/ });
+  const failing = assert.rejects(runtime.restart('running', signal), {
+    code: 'RuntimeUnhealthy',
+    message: /within 200 s/,
+  });
   await until(async () => (await node.runtime.calls()).slice(before).some((call) => call.startsWith('restart')));
   t.mock.timers.tick(200_000);
   await failing;
@@ -217,7 +224,7 @@ test('told to end before the restart was asked for, it is not asked for', async 
     0o755,
   );
   const before = (await node.runtime.calls()).length;
-  const ended = assert.rejects((await detect(node)).restart(ending.signal), /told to end/);
+  const ended = assert.rejects((await detect(node)).restart('running', ending.signal), /told to end/);
   await until(async () => (await node.runtime.calls()).some((call) => call.startsWith('reset-failed')));
   ending.abort(new Error('told to end'));
   await node.write('/run/go-on', '');
@@ -231,7 +238,7 @@ test('a host without a runtime has nothing to ask and nothing to restart', async
   assert.deepEqual(await runtime.observe('glance', signal), { kind: 'none' });
   assert.equal(await runtime.mark(signal), 'unknown');
   await assert.rejects(runtime.identify(signal), { code: 'RuntimeNotFound' });
-  await assert.rejects(runtime.restart(signal), { code: 'RuntimeNotFound' });
+  await assert.rejects(runtime.restart('running', signal), { code: 'RuntimeNotFound' });
 });
 
 function createNode(): Promise<Sandbox> {
@@ -239,7 +246,7 @@ function createNode(): Promise<Sandbox> {
 }
 
 async function detect({ root }: EmptyRoot): Promise<Runtime> {
-  return detectRuntime(createHostRoot(root), await createHostCommands(root));
+  return detectRuntime(createHostRoot(root), await createHostCommands(root), healthTimeoutMs);
 }
 
 /** What `systemctl show` prints, as a script. */

@@ -12,7 +12,7 @@ import type { EmptyRoot } from './sandbox.ts';
 const { signal } = new AbortController();
 
 export function openSandbox({ root }: EmptyRoot, runtime: 'required' | 'optional' = 'required'): Promise<Host> {
-  return openHost({ root: createHostRoot(root), runtime, now: () => fixedNow });
+  return openHost({ root: createHostRoot(root), runtime, now: () => fixedNow, healthTimeoutMs: 2_000 });
 }
 
 export function parse({ der }: TestCertificate): Certificate {

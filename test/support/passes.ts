@@ -14,6 +14,7 @@ export interface PassOptions extends Partial<Omit<PassContext, 'source' | 'now' 
   /** Puts something between the pass and the host. */
   readonly wrap?: (host: Host) => Host;
   readonly signal?: AbortSignal;
+  readonly healthTimeoutMs?: number;
   /** 'required' where missing. */
   readonly runtime?: HostOptions['runtime'];
 }
@@ -29,18 +30,19 @@ export function present(...certificates: readonly TestCertificate[]): SourceSnap
 }
 
 export async function pass({ root }: EmptyRoot, snapshot: SourceSnapshot, options: PassOptions = {}): Promise<Passed> {
-  const { at = 0, wrap = (host: Host) => host, runtime = 'required', ...others } = options;
+  const { at = 0, wrap = (host: Host) => host, runtime = 'required', healthTimeoutMs = 2_000, ...others } = options;
   const { signal = new AbortController().signal, ...rest } = others;
   const now = (): Date => new Date(fixedNow.getTime() + at * 1000);
   const reports: Status[] = [];
   const outcome = await reconcile(
     {
       source: { name: 'the source', read: () => Promise.resolve(snapshot) },
-      openHost: async () => wrap(await openHost({ root: createHostRoot(root), runtime, now })),
+      openHost: async () => wrap(await openHost({ root: createHostRoot(root), runtime, now, healthTimeoutMs })),
       chooseAim: () => Promise.resolve('follow'),
       now,
       graceMs: 600_000,
       restartDelayMs: 0,
+      restartIntervalMs: 0,
       admission: { maxCertificates: 10, allowNonCa: false },
       retryMark: '',
       report: (status) => Promise.resolve(void reports.push(status)),

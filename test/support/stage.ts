@@ -60,6 +60,8 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
           enabledBy: undefined,
           pollIntervalMs: 300_000,
           spreadMs: 0,
+          restartIntervalMs: 0,
+          healthTimeoutMs: 2_000,
           deletionGraceMs: 600_000,
           admission: { maxCertificates: 10, allowNonCa: false },
           listen: { host: '127.0.0.1', port: 0 },
@@ -80,7 +82,18 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
     spawn(...flags) {
       const own = ['--node-name', nodeName, '--kubeconfig', kubeconfig, '--host-root', sandbox.root];
       return stack.use(
-        startAgent([...own, '--listen', '127.0.0.1:0', '--log-level', 'debug', '--spread', '0', ...flags]),
+        startAgent([
+          ...own,
+          '--listen',
+          '127.0.0.1:0',
+          '--log-level',
+          'debug',
+          '--spread',
+          '0',
+          '--restart-interval',
+          '0',
+          ...flags,
+        ]),
       );
     },
     restarts: async () => (await sandbox.runtime.calls()).filter((call) => call.startsWith('restart')).length - 1,

@@ -87,6 +87,7 @@ class ModelHost {
         this.noteLoaded(step.bundle, step.version ?? this.record.rebuild?.version);
         return;
       case 'await-runtime':
+      case 'await-healthy':
         return;
       default:
         step satisfies never;
@@ -149,7 +150,16 @@ test('the first certificate is staged, written, built in, and taken up by one re
   const plan = new ModelHost().carryOut(makeBundle(one));
   assert.deepEqual(
     plan.map(({ kind }) => kind),
-    ['stage-store', 'note-before', 'write-anchor', 'rebuild-store', 'note-after', 'restart-runtime', 'note-loaded'],
+    [
+      'stage-store',
+      'note-before',
+      'write-anchor',
+      'rebuild-store',
+      'note-after',
+      'restart-runtime',
+      'await-healthy',
+      'note-loaded',
+    ],
   );
 });
 
@@ -162,6 +172,7 @@ test('a plan reads as sentences', () => {
     'rebuild the store and read back 1 certificate of ours',
     `record which process of the runtime runs after the rebuild to ${digest}`,
     'restart containerd.service so that it loads the store',
+    'wait until containerd.service is healthy',
     `record that the running containerd.service loaded ${digest}`,
   ]);
 });
@@ -284,7 +295,7 @@ test('a restart by somebody else after the rebuild saves the agent its own', () 
   host.restart();
   assert.deepEqual(
     planTrust(makeBundle(one), host.observe()).map(({ kind }) => kind),
-    ['note-loaded'],
+    ['await-healthy', 'note-loaded'],
   );
 });
 
@@ -375,7 +386,7 @@ test('a process that starts after a runtime that was stopped around the rebuild 
   host.record = { rebuild: { ...rebuild, before: 'stopped', after: 'stopped' } };
   assert.deepEqual(
     planTrust(makeBundle(one), host.observe()).map(({ kind }) => kind),
-    ['note-loaded'],
+    ['await-healthy', 'note-loaded'],
   );
 });
 

@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AgentError } from '../agent/errors.ts';
+import type { Host } from '../agent/host/host.ts';
+import type { Step } from '../agent/trust/plan.ts';
+import { createCertificate, fixedNow, type TestCertificate } from './support/certificates.ts';
+import { startCriServer } from './support/cri-server.ts';
+import { bundle, nameOf, tool } from './support/debian.ts';
+import { type Passed, pass, present } from './support/passes.ts';
+import { createSandbox, type Sandbox } from './support/sandbox.ts';
+import { hurry } from './support/until.ts';
+
+const [old, kept, added] = ['Old Root', 'Kept Root', 'Added Root'].map((subject) => createCertificate({ subject })) as [
+  TestCertificate,
+  TestCertificate,
+  TestCertificate,
+];
+const unit = 'containerd.service';
+const outcome = ({ status: { state, reason } }: Passed): readonly string[] => [state, reason];
+const kinds = ({ steps }: Passed): readonly string[] => steps.map(({ kind }) => kind);
+
+async function restarts(node: Sandbox): Promise<number> {
+  return (await node.runtime.calls()).filter((call) => call.startsWith('restart')).length - 1;
+}
+
+/** As anchors, in the bundle, and by the process that runs: these and none of the others. */
+async function assertTrusts(node: Sandbox, wanted: readonly TestCertificate[]): Promise<void> {
+  const places = { bundle: await node.read(bundle), runtime: await node.runtime.trustPool() };
+  const anchors = (await node.list('/usr/local/share/ca-certificates')).filter((name) =>
+    name.startsWith('node-trust-'),
+  );
+  assert.deepEqual(anchors, wanted.map((certificate) => `${nameOf(certificate)}.crt`).sort());
+  for (const certificate of [old, kept, added]) {
+    for (const [place, text] of Object.entries(places)) {
+      assert.equal(text.includes(certificate.pem), wanted.includes(certificate), `${certificate.subject}: ${place}`);
+    }
+  }
+}
+
+/** The store's tool works where a store is staged, and not for real: the first so many times. */
+async function breakTool(node: Sandbox, times: number): Promise<void> {
+  const script = `#!/bin/sh
+case "$*" in *stage*) exec ${tool} "$@" ;; esac
+echo run >> ${node.at('/run/tool')}
+[ "$(wc -l < ${node.at('/run/tool')})" -gt ${times} ] || { echo 'it is broken' >&2; exit 1; }
+exec ${tool} "$@"
+`;
+  await node.write(tool, script, 0o755);
+}
+
+test('an addition that the tool does not get into the store is taken away again, and the runtime is left alone', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await breakTool(node, 1);
+  const failed = await pass(node, present(kept, added));
+  assert.deepEqual([outcome(failed), failed.next.kind], [['Failed', 'RolledBack'], 'back-off']);
+  assert.match(failed.status.message, /\(CN=Added Root\) was taken away again, since ToolFailed: .*it is broken/);
+  assert.deepEqual(
+    failed.status.trusted?.certificates.map(({ certificate }) => certificate.subject),
+    ['CN=Kept Root'],
+  );
+  await assertTrusts(node, [kept]);
+  assert.equal(await restarts(node), 1);
+  assert.deepEqual(outcome(await pass(node, present(kept, added))), ['Synced', '']);
+  await assertTrusts(node, [kept, added]);
+});
+
+test('the very first certificate is taken away without disturbing a runtime that never saw it', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await breakTool(node, 1);
+  assert.deepEqual(outcome(await pass(node, present(added))), ['Failed', 'RolledBack']);
+  await assertTrusts(node, []);
+  assert.equal(await restarts(node), 0);
+});
+
+test('a runtime that does not come back is restarted once more without what was added, and not again', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await node.runtime.failNextRestart('fails');
+  assert.deepEqual(outcome(await pass(node, present(kept, added))), ['Failed', 'RolledBack']);
+  await assertTrusts(node, [kept]);
+  assert.equal(await restarts(node), 3);
+  assert.deepEqual(kinds(await pass(node, present(kept, added))), []);
+  assert.equal(await restarts(node), 3);
+});
+
+test('what was withdrawn in the same pass stays withdrawn', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(old, kept));
+  await node.runtime.failNextRestart('keeps-process');
+  assert.deepEqual(outcome(await pass(node, present(kept, added))), ['Failed', 'RolledBack']);
+  await assertTrusts(node, [kept]);
+});
+
+test('a withdrawal alone that fails is not undone', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(old, kept));
+  await node.runtime.failNextRestart('keeps-process');
+  assert.deepEqual(outcome(await pass(node, present(kept))), ['Failed', 'RuntimeUnhealthy']);
+  assert(!(await node.read(bundle)).includes(old.pem));
+});
+
+test('a rollback that fails too says so, is held, and is not tried again', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  const failing = (host: Host): Host => ({
+    ...host,
+    apply: (step: Step, signal) =>
+      step.kind === 'restart-runtime'
+        ? Promise.reject(new AgentError('RuntimeUnhealthy', { unit, evidence: 'it is down' }))
+        : host.apply(step, signal),
+  });
+  const restarted = (host: Host): Host => ({
+    ...failing(host),
+    apply: async (step, signal) => {
+      if (step.kind === 'restart-runtime') {
+        const { runtime } = await host.facts.read();
+        await host.facts.update({
+          runtime: { ...runtime, restarted: { bundle: step.bundle, at: fixedNow.toISOString() } },
+        });
+      }
+      return failing(host).apply(step, signal);
+    },
+  });
+  const failed = await pass(node, present(kept, added), { wrap: restarted });
+  assert.deepEqual([outcome(failed), failed.next], [['Failed', 'RollbackFailed'], { kind: 'resync' }]);
+  assert.match(failed.status.message, /RuntimeUnhealthy: .*could not be taken away again: RuntimeUnhealthy/);
+  const again = await pass(node, present(kept, added));
+  assert.deepEqual([outcome(again), kinds(again)], [outcome(failed), []]);
+  assert.deepEqual(outcome(await pass(node, present(kept, added), { retryMark: '1' })), ['Synced', '']);
+});
+
+test('a store that somebody else has broken, and a runtime that cannot be asked, take nothing away', async (t) => {
+  hurry(t);
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  const systemctl = await node.read('/usr/bin/systemctl');
+  const silent = (host: Host): Host => ({
+    ...host,
+    apply: async (step, signal) => {
+      if (step.kind === 'restart-runtime') await node.write('/usr/bin/systemctl', '#!/bin/sh\nexit 1\n', 0o755);
+      return host.apply(step, signal);
+    },
+  });
+  const unknown = await pass(node, present(kept, added), { wrap: silent });
+  assert.deepEqual(outcome(unknown), ['Failed', 'RuntimeUnknown']);
+  assert((await node.read(bundle)).includes(added.pem));
+  await node.write('/usr/bin/systemctl', systemctl, 0o755);
+  assert.deepEqual(outcome(await pass(node, present(kept, added))), ['Synced', '']);
+  await node.write('/usr/local/share/ca-certificates/broken.crt', `${old.pem.slice(0, 200)}\n`);
+  assert.deepEqual(outcome(await pass(node, present(kept, added, old))), ['Failed', 'StoreBrokenBefore']);
+  await assertTrusts(node, [kept, added]);
+});
+
+test('an agent that was killed after its restart finds a runtime that is down, and undoes what it was for', async (t) => {
+  hurry(t);
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await node.runtime.failNextRestart('fails');
+  const killed = (host: Host): Host => ({
+    ...host,
+    apply: (step, signal) =>
+      host.apply(step, signal).catch(() => {
+        throw new Error('killed');
+      }),
+  });
+  await assert.rejects(pass(node, present(kept, added), { wrap: killed }), /killed/);
+  assert.deepEqual(outcome(await pass(node, present(kept, added))), ['Failed', 'RolledBack']);
+  await assertTrusts(node, [kept]);
+});
+
+test('a runtime that is active and does not serve is unhealthy', async (t) => {
+  hurry(t);
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await node.write('/run/containerd/keep', '');
+  await using cri = await startCriServer(node.at('/run/containerd/containerd.sock'));
+  cri.say(false);
+  const failed = await pass(node, present(kept, added));
+  assert.equal(failed.status.reason, 'RollbackFailed', 'it does not serve without what was added either');
+  assert.match(failed.status.message, /RuntimeUnhealthy: containerd\.service .*RuntimeReady is false: PluginBroken/);
+  cri.say(true);
+  assert.deepEqual(outcome(await pass(node, present(kept, added), { retryMark: '1' })), ['Synced', '']);
+  await assertTrusts(node, [kept, added]);
+});
+
+test('the runtime is restarted at most once in the interval, but to undo', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const interval = { restartIntervalMs: 300_000 };
+  await pass(node, present(old), interval);
+  const waiting = await pass(node, present(kept), { ...interval, at: 299 });
+  assert.deepEqual(outcome(waiting), ['Waiting', 'RestartDeferred']);
+  assert.deepEqual(waiting.next, { kind: 'at', at: new Date(fixedNow.getTime() + 300_000) });
+  assert((await node.read(bundle)).includes(kept.pem), 'the store does not wait');
+  await node.runtime.failNextRestart('fails');
+  assert.deepEqual(outcome(await pass(node, present(kept), { ...interval, at: 300 })), ['Failed', 'RolledBack']);
+  assert.equal(await restarts(node), 3);
+  await assertTrusts(node, []);
+  const back = await pass(node, present(kept, added), { ...interval, at: -86_400 });
+  assert.deepEqual(outcome(back), ['Synced', ''], 'a clock that was set back puts nothing off');
+});

@@ -6,7 +6,9 @@ import { AgentError } from './errors.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import { rollBack } from './roll-back.ts';
+import type { TrustBundle } from './trust/bundle.ts';
 import type { Decision } from './trust/desired.ts';
+import { type Drift, findDrift, judgeDrift, maskDrift, type Repairs } from './trust/drift.ts';
 import { anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
 import { planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
@@ -19,6 +21,8 @@ export interface Work {
   /** The host as it was found at the end, and what it still lacks: nothing is the proof. */
   readonly after: Observation;
   readonly remaining: readonly Step[];
+  /** What somebody else had changed and is as it was again. */
+  readonly repaired: readonly Drift[];
 }
 
 /**
@@ -34,20 +38,25 @@ export async function carryOut(
 ): Promise<Work> {
   const steps: Step[] = [];
   const warnings: string[] = [];
+  const drifts: Drift[] = [];
   let after = before;
   const end = (carried: Carried): Work => {
-    return { carried, steps, warnings, after, remaining: planTrust(desired, after) };
+    const repaired = carried.kind === 'done' || carried.kind === 'waiting' ? drifts : [];
+    return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   const proven = await readProven(host, before);
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
     carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
   for (let round = 1; round <= 2; round += 1) {
-    const plan = planTrust(desired, after);
+    const { plan, repaired, fight, repairs } = await planAgainstDrift(desired, proven, after, host, context.now());
+    if (plan.length === 0 && fight !== undefined) return end(fight);
     if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
     const held = await readHeld(host, context.retryMark);
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish(context.retryMark, held.retryMark);
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
+    await host.facts.update({ repairs });
+    drifts.push(...repaired);
     let carried = await run(plan, () => restartTime(host, decision, context));
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
@@ -61,6 +70,7 @@ export async function carryOut(
     }
     await noteHeld(carried, digestWorld(desired, after), host, context.retryMark);
     if (carried.kind !== 'done') return end(carried);
+    if (fight !== undefined) return end(fight);
   }
   const work = end({ kind: 'done' });
   if (work.remaining.length === 0) {
@@ -71,6 +81,36 @@ export async function carryOut(
 }
 
 type RestartAt = () => Promise<Date>;
+
+/** The plan, and which part of it repairs what somebody else did; without what is left to him, and then without the runtime. */
+async function planAgainstDrift(
+  desired: TrustBundle,
+  proven: ReadonlySet<string>,
+  observed: Observation,
+  host: Host,
+  now: Date,
+): Promise<DriftPlan> {
+  const drifts = findDrift(desired, proven, observed, host.places);
+  const known = (await host.facts.read()).repairs;
+  if (drifts.length === 0)
+    return { plan: planTrust(desired, observed), repaired: [], fight: undefined, repairs: known };
+  const { repaired, fought, until, repairs } = judgeDrift(drifts, known ?? {}, now);
+  const [first] = fought;
+  if (first === undefined) return { plan: planTrust(desired, observed), repaired, fight: undefined, repairs };
+  const fight = { kind: 'fought', path: first.path, seen: first.seen, until } as const;
+  if (fought.some(({ kind }) => kind === 'bundle')) return { plan: [], repaired: [], fight, repairs: known };
+  const masked = maskDrift(desired, observed, fought);
+  const plan = planTrust(masked.desired, masked.observed).filter((step) => !('unit' in step));
+  return { plan, repaired, fight, repairs };
+}
+
+interface DriftPlan {
+  readonly plan: readonly Step[];
+  readonly repaired: readonly Drift[];
+  readonly fight: Extract<Carried, { kind: 'fought' }> | undefined;
+  /** To be noted before it is carried out. */
+  readonly repairs: Repairs | undefined;
+}
 
 /** What is found at the first pass of all counts as proven: others have lived with it. */
 async function readProven(host: Host, before: Observation): Promise<ReadonlySet<string>> {

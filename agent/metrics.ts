@@ -52,6 +52,12 @@ export function createMetrics(): Metrics {
     help: 'Restarts of the container runtime by this agent',
     registers,
   });
+  const repairs = new Counter({
+    name: 'node_trust_drift_repairs_total',
+    help: 'What somebody else had changed and this agent has repaired',
+    labelNames: ['kind'],
+    registers,
+  });
   return {
     tell({ state: present, trusted }) {
       for (const name of states) state.set({ state: name }, name === present ? 1 : 0);
@@ -59,9 +65,10 @@ export function createMetrics(): Metrics {
       certificates.set(trusted.certificates.length);
       expiry.set((soonestExpiry(trusted)?.getTime() ?? 0) / 1000);
     },
-    count({ status, steps }, durationMs) {
+    count({ status, steps, repaired }, durationMs) {
       passes.inc({ result: status.state, reason: status.reason });
       duration.observe(durationMs / 1000);
+      for (const { kind } of repaired) repairs.inc({ kind });
       restarts.inc(steps.filter(({ kind }) => kind === 'restart-runtime').length);
     },
     render: () => registry.metrics(),

@@ -11,8 +11,9 @@ import type { Metrics } from './metrics.ts';
 import type { Membership, Pool } from './pool.ts';
 import { type Aim, type Outcome, type PassContext, reconcile } from './reconcile.ts';
 import { describeStep } from './trust/plan.ts';
+import { explainOperational } from './trust/reasons.ts';
 import type { Next } from './trust/report.ts';
-import { annotationPrefix } from './trust/status.ts';
+import { annotationPrefix, sentence } from './trust/status.ts';
 
 export interface NodePassOptions extends Omit<PassContext, 'chooseAim' | 'retryMark' | 'report' | 'onStep'> {
   readonly node: OwnNode;
@@ -54,6 +55,7 @@ export function createNodePass(options: NodePassOptions): NodePass {
       },
       signal,
     );
+    await tellRepairs(outcome.repaired, signal);
     const durationMs = Math.round(performance.now() - startedAt);
     metrics.count(outcome, durationMs);
     tell(outcome, durationMs);
@@ -62,6 +64,16 @@ export function createNodePass(options: NodePassOptions): NodePass {
     if (untold === undefined) return outcome.next;
     const { retryAfterMs } = untold;
     return outcome.next.kind === 'resync' ? { kind: 'back-off', retryAfterMs } : outcome.next;
+  }
+
+  /** Whoever looks for what changes the host finds each repair as an event. One that cannot be told is in the log. */
+  async function tellRepairs(repaired: Outcome['repaired'], signal: AbortSignal): Promise<void> {
+    for (const drift of repaired) {
+      const { code, message, remedy } = explainOperational('DriftRepaired', drift);
+      log.warn({ path: drift.path, seen: drift.seen }, 'drift repaired');
+      const event = { type: 'Warning', reason: code, message: sentence(message, remedy) } as const;
+      await writer.record(event, signal).catch(toKubeError);
+    }
   }
 
   /** Without its Node an agent works on and cannot tell: that is worth a line, once. */

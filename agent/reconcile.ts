@@ -8,6 +8,7 @@ import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
 import { type Decision, decideTrust, keepTrust, withdrawTrust } from './trust/desired.ts';
+import type { Drift } from './trust/drift.ts';
 import { type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
 import type { Step } from './trust/plan.ts';
 import { explainOperational } from './trust/reasons.ts';
@@ -43,6 +44,8 @@ export interface Outcome {
   readonly next: Next;
   /** What was carried out. */
   readonly steps: readonly Step[];
+  /** What somebody else had changed and is as it was again. */
+  readonly repaired: readonly Drift[];
 }
 
 /** Throws only the signal's own reason: a pass that was aborted reports nothing. */
@@ -50,7 +53,7 @@ export async function reconcile(context: PassContext, signal: AbortSignal): Prom
   const outcome = await pass(context, signal).catch((error: unknown): Outcome => {
     signal.throwIfAborted();
     if (!(error instanceof AgentError)) throw error;
-    return { ...reportFailure(error), steps: [] };
+    return { ...reportFailure(error), steps: [], repaired: [] };
   });
   await context.report(outcome.status, signal);
   return outcome;
@@ -64,7 +67,7 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const loss = await host.facts.findLoss();
   await host.facts.update({ source: decision.memory });
 
-  const { steps, after, ...work } = await carryOut(decision, observed, host, context, signal);
+  const { steps, after, repaired, ...work } = await carryOut(decision, observed, host, context, signal);
   const warnings = [
     ...(loss === undefined ? [] : [loss]),
     ...work.warnings,
@@ -74,7 +77,7 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const trusted = trustedNow(after, decision.certificates);
   const report = reportPass({ ...facts, ...work, warnings, decision, trusted });
   if (report.next.kind === 'end') await host.facts.forget();
-  return { ...report, steps };
+  return { ...report, steps, repaired };
 }
 
 function describeStillTrusted(found: { readonly fingerprint: string; readonly path: string }): string {

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createCertificate } from './support/certificates.ts';
 import { type Annotations, secret } from './support/cluster.ts';
 import { setStage } from './support/stage.ts';
+import { until } from './support/until.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 /** The usual rotation: another key, the same name. */
@@ -446,3 +447,19 @@ function elevenCertificates(): Readonly<Record<string, string>> {
     Array.from({ length: 11 }, (_, index) => [`ca-${index}`, createCertificate({ subject: `CA ${index}` }).pem]),
   );
 }
+
+test('drift is repaired as soon as it is noticed, and told as an event and a metric; our own writes are none', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  const agent = stage.run();
+  await stage.says(isSynced);
+  const [name = ''] = await stage.sandbox.list('/usr/local/share/ca-certificates');
+  await stage.sandbox.remove(`/usr/local/share/ca-certificates/${name}`);
+  const isRepair = (event: Readonly<Record<string, unknown>>): boolean => event['reason'] === 'DriftRepaired';
+  await until(() => Promise.resolve(stage.api.list('Event').some(isRepair)));
+  const told = stage.api.list('Event').find(isRepair);
+  assert.match(String(told?.['message']), new RegExp(`${name} was repaired: it was gone; find out who did it`));
+  await stage.assertTrusts([corp], []);
+  assert.equal(await stage.restarts(), 1);
+  assert(agent.log.some(({ msg, path }) => msg === 'drift repaired' && String(path).endsWith(name)));
+});

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AgentError } from '../agent/errors.ts';
 import type { Host } from '../agent/host/host.ts';
 import { createCertificate, fixedNow } from './support/certificates.ts';
-import { tool } from './support/debian.ts';
+import { bundle, nameOf, tool } from './support/debian.ts';
 import { type Passed, pass, present } from './support/passes.ts';
 import { createSandbox, type Sandbox, updateStore } from './support/sandbox.ts';
 import { hurry } from './support/until.ts';
@@ -190,4 +190,72 @@ test('what somebody changes during a pass is carried out in the same pass, witho
   assert.deepEqual(outcome(unproven), ['Failed', 'RuntimeUnknown']);
   assert.equal(kinds(unproven).filter((kind) => kind === 'restart-runtime').length, 1);
   assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Synced', '']);
+});
+
+/** Somebody rebuilds the store, and our certificate is not in it. */
+async function loseBundle(node: Sandbox): Promise<void> {
+  await node.write(bundle, (await node.read(bundle)).replace(corp.pem, ''));
+}
+
+test('what somebody else has changed is repaired and told, and costs no restart', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  const path = `/usr/local/share/ca-certificates/${nameOf(corp)}.crt`;
+  await node.remove(path);
+  await loseBundle(node);
+  const passed = await pass(node, present(corp, next));
+  assert.deepEqual(outcome(passed), ['Synced', '']);
+  assert.deepEqual(
+    passed.repaired.map(({ path: repaired, seen }) => [repaired, seen]),
+    [
+      [path, 'it was gone'],
+      [bundle, '1 of our certificates were not in it'],
+    ],
+  );
+  assert((await node.read(bundle)).includes(corp.pem));
+  assert.equal(await restarts(node), 1);
+  assert.deepEqual((await pass(node, present(corp, next))).repaired, []);
+  assert.deepEqual((await pass(node, present(corp))).repaired, [], 'a withdrawal is no drift');
+});
+
+test('a path that was repaired five times within ten minutes is left alone, and everything else is not', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  const path = `/usr/local/share/ca-certificates/${nameOf(corp)}.crt`;
+  for (let repair = 1; repair <= 5; repair += 1) {
+    await node.remove(path);
+    assert.deepEqual(outcome(await pass(node, present(corp, next), { at: repair * 60 })), ['Synced', '']);
+  }
+  await node.remove(path);
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(next)}.crt`);
+  const fight = await pass(node, present(corp, next), { at: 400 });
+  assert.deepEqual(outcome(fight), ['Failed', 'DriftFight']);
+  assert.match(
+    fight.status.message,
+    new RegExp(`${path} is changed by somebody else again and again \\(it was gone\\)`),
+  );
+  assert.deepEqual(fight.next, { kind: 'at', at: new Date(fixedNow.getTime() + 660_000) });
+  const there = await node.list('/usr/local/share/ca-certificates');
+  assert.deepEqual(there, [`${nameOf(next)}.crt`]);
+  assert.equal(await restarts(node), 1);
+  assert.deepEqual(kinds(await pass(node, present(corp, next), { at: 401 })), []);
+  assert.deepEqual(outcome(await pass(node, present(corp, next), { at: 660 })), ['Synced', '']);
+  assert.deepEqual(
+    await node.list('/usr/local/share/ca-certificates'),
+    [nameOf(corp), nameOf(next)].map((name) => `${name}.crt`).sort(),
+  );
+  assert.equal(await restarts(node), 1);
+});
+
+test('a bundle that somebody rebuilds again and again without us is left alone, too', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  for (let repair = 1; repair <= 5; repair += 1) {
+    await loseBundle(node);
+    assert.deepEqual(outcome(await pass(node, present(corp), { at: repair })), ['Synced', '']);
+  }
+  await loseBundle(node);
+  const fight = await pass(node, present(corp), { at: 6 });
+  assert.deepEqual([outcome(fight), kinds(fight)], [['Failed', 'DriftFight'], []]);
+  assert.equal(fight.status.trusted?.certificates.length, 0, 'it is not told as trusted');
 });

@@ -12,6 +12,7 @@ import { createPool } from '../agent/pool.ts';
 import { writeKubeconfig } from './support/api-fixture.ts';
 import { createCertificate, fixedNow } from './support/certificates.ts';
 import { secret } from './support/cluster.ts';
+import { nameOf } from './support/debian.ts';
 import { parse } from './support/host-steps.ts';
 import { recordLog, type Stage, setStage } from './support/stage.ts';
 
@@ -146,15 +147,18 @@ test('a Node whose label this process never saw keeps what it has, and says so w
 });
 
 test('what changed is told as info, a pass that found all as it was as debug, and metrics count both', async (t) => {
-  const { labelNode, pass, log, metrics } = await setUp(t);
+  const { labelNode, pass, log, metrics, sandbox } = await setUp(t);
   labelNode(enabled);
   await pass([], t.signal);
   await pass([], t.signal);
   const levels = log.filter(({ msg }) => msg === 'pass ended').map(({ level }) => level);
   assert.deepEqual(levels, ['info', 'debug']);
+  await sandbox.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+  await pass([], t.signal);
   const text = await metrics();
   for (const sample of [
-    'node_trust_passes_total{result="Synced",reason=""} 2',
+    'node_trust_passes_total{result="Synced",reason=""} 3',
+    'node_trust_drift_repairs_total{kind="anchor"} 1',
     'node_trust_runtime_restarts_total 1',
     'node_trust_certificates 1',
     'node_trust_state{state="Synced"} 1',

@@ -215,7 +215,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   }
 
   return {
-    bundlePath,
+    places: { bundlePath, anchorPath, linkPath: (name) => posix.join(storeFolder, `${name}.pem`) },
     watched: [anchorsFolder, bundlePath],
     folders: [anchorsFolder, storeFolder],
     observe,

@@ -4,6 +4,7 @@
 
 import { AgentError } from '../errors.ts';
 import type { SourceMemory } from '../trust/desired.ts';
+import type { Repairs } from '../trust/drift.ts';
 import { type AnchorName, parseAnchorName, type RuntimeRecord } from '../trust/observation.ts';
 import type { HeldFailure } from '../trust/status.ts';
 import type { HostRoot } from './root.ts';
@@ -21,6 +22,7 @@ export interface Facts {
   readonly held?: HeldFailure;
   /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
   readonly proven?: readonly AnchorName[];
+  readonly repairs?: Repairs;
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
   readonly withdrawn?: readonly AnchorName[];
   /** The pool was disabled and taking the trust away has begun. */
@@ -131,6 +133,10 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
   ],
   ['held', record({ world: text, retryMark: optional(text), code: text, message: text })],
   ['proven', list(anchor)],
+  [
+    'repairs',
+    (value) => typeof value === 'object' && value !== null && Object.values(value).every((times) => list(time)(times)),
+  ],
   ['withdrawn', list(anchor)],
   ['leaving', (value) => value === true],
 ]);

@@ -4,6 +4,7 @@
 import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
 import { type BundleDigest, createBundle } from '../trust/bundle.ts';
+import type { StorePlaces } from '../trust/drift.ts';
 import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trustedNow } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { type Commands, createHostCommands } from './commands.ts';
@@ -16,6 +17,7 @@ export interface Host {
   /** For people: the bundle's path and how the distribution was recognized. */
   readonly store: string;
   readonly runtime: RuntimeFacts;
+  readonly places: StorePlaces;
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
@@ -126,7 +128,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
   }
 
   return {
-    store: `${store.bundlePath} (${distribution.evidence})`,
+    store: `${store.places.bundlePath} (${distribution.evidence})`,
+    places: store.places,
     runtime: runtime.facts,
     keepsNonCa: distribution.keepsNonCa,
     watched: [...store.watched, ...runtime.watched],

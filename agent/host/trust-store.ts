@@ -2,12 +2,12 @@
 
 import { X509Certificate } from 'node:crypto';
 import { type Certificate, type Fingerprint, fingerprintOf } from '../trust/certificate.ts';
+import type { StorePlaces } from '../trust/drift.ts';
 import type { AnchorName, StoreObservation } from '../trust/observation.ts';
 import type { HostRoot } from './root.ts';
 
 export interface TrustStore {
-  /** The file that programs load, for people. */
-  readonly bundlePath: string;
+  readonly places: StorePlaces;
   /** Folders and files whose change means that somebody else touched the store. */
   readonly watched: readonly string[];
   /** `withdrawn` is what was taken away here: it must not be there any more. */

@@ -2,13 +2,15 @@
 // already is not written again, so an idle pass writes nothing.
 
 import { annotationPrefix, formatAnnotations, type Status } from '../trust/status.ts';
-import type { NodeSnapshot, OwnNode } from './own-node.ts';
+import type { NodeEvent, NodeSnapshot, OwnNode } from './own-node.ts';
 
 export interface StatusWriter {
   /** What the Node says now, as it was read. */
   see(snapshot: NodeSnapshot): void;
   /** Throws KubeError. */
   write(status: Status, signal: AbortSignal): Promise<void>;
+  /** An event of its own about the Node. Throws KubeError. */
+  record(event: NodeEvent, signal: AbortSignal): Promise<void>;
 }
 
 /** A change of one of these is worth an event. */
@@ -19,6 +21,9 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
   return {
     see(snapshot) {
       seen = snapshot.kind === 'present' ? snapshot : undefined;
+    },
+    async record(event, signal) {
+      if (seen !== undefined) await node.recordEvent(event, seen.uid, signal);
     },
     async write(status, signal) {
       if (seen === undefined) return; // No Node to write to, or nobody to ask: the pass goes on without.

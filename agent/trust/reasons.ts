@@ -196,6 +196,22 @@ export const operationalReasons = {
     remedy: 'Wait, or restart the runtime on this node by hand.',
     message: ({ unit, until }: { readonly unit: string; readonly until: string }) => `${unit} is restarted at ${until}`,
   }),
+  DriftRepaired: operational({
+    severity: 'warning',
+    retry: 'transient',
+    meaning:
+      'Somebody else had changed what is ours on this host, or rebuilt the store without it; it is as it was again.',
+    remedy: 'Find out who did it: configuration management, a script of a package, a person.',
+    message: ({ path, seen }: PathArgs & { readonly seen: string }) => `${path} was repaired: ${seen}`,
+  }),
+  DriftFight: operational({
+    severity: 'error',
+    retry: 'transient',
+    meaning: 'The same path had to be repaired five times within ten minutes. It is left alone until the time given.',
+    remedy: 'Stop whoever changes it, configuration management most often, or take the certificate out of the source.',
+    message: ({ path, seen, until }: PathArgs & { readonly seen: string; readonly until: string }) =>
+      `${path} is changed by somebody else again and again (${seen}); it is left alone until ${until}`,
+  }),
   NodeNotEnabled: operational({
     severity: 'warning',
     retry: 'transient',

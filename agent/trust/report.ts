@@ -23,6 +23,7 @@ export type Carried =
   | { readonly kind: 'done' }
   | { readonly kind: 'waiting'; readonly unit: string; readonly until: Date }
   | { readonly kind: 'held'; readonly held: HeldFailure }
+  | { readonly kind: 'fought'; readonly path: string; readonly seen: string; readonly until: Date }
   | { readonly kind: 'failed'; readonly error: AgentError };
 
 export interface HostFacts {
@@ -80,6 +81,13 @@ function judgeHost({ carried, remaining, store }: PassFacts): Judgement | undefi
       return judgeError(carried.error);
     case 'held':
       return { state: 'Failed', reason: carried.held.code, message: carried.held.message, next: { kind: 'resync' } };
+    case 'fought': {
+      const { path, seen, until } = carried;
+      return {
+        ...judge('Failed', 'DriftFight', { path, seen, until: until.toISOString() }),
+        next: { kind: 'at', at: until },
+      };
+    }
     case 'waiting': {
       const { unit, until } = carried;
       return {

@@ -1,0 +1,112 @@
+// What somebody else has changed on a host that was proven, and when it is left to him: a path that had to be repaired five times
+// within ten minutes is somebody's who means it, and is left alone until fewer of the repairs are that young. Pure.
+
+import { createBundle, type TrustBundle } from './bundle.ts';
+import { type AnchorName, anchorName, type Observation } from './observation.ts';
+
+export interface Drift {
+  readonly kind: 'anchor' | 'bundle' | 'link';
+  /** Of an anchor or a link. */
+  readonly name?: AnchorName;
+  readonly path: string;
+  /** What was found, for people. */
+  readonly seen: string;
+}
+
+/** Where a store keeps what can drift. */
+export interface StorePlaces {
+  readonly bundlePath: string;
+  anchorPath(name: AnchorName): string;
+  linkPath(name: AnchorName): string;
+}
+
+/** When each path was repaired, the last times. */
+export type Repairs = Readonly<Record<string, readonly string[]>>;
+
+const windowMs = 10 * 60_000;
+const maxRepairs = 5;
+
+/** Of what was proven and is still desired; what is being added or taken away, or was begun by us and not ended, is no drift. */
+export function findDrift(
+  desired: TrustBundle,
+  proven: ReadonlySet<string>,
+  { store, record }: Observation,
+  { bundlePath, anchorPath, linkPath }: StorePlaces,
+): readonly Drift[] {
+  const settled = desired.certificates.filter(({ fingerprint }) => proven.has(anchorName(fingerprint)));
+  const wanted = new Set<string>(desired.certificates.map(({ fingerprint }) => anchorName(fingerprint)));
+  const anchors = new Map(store.anchors.map(({ name, certificate }) => [name, certificate]));
+  const isIntact = (fingerprint: string, name: AnchorName): boolean => anchors.get(name)?.fingerprint === fingerprint;
+  const spoiled = settled.flatMap(({ fingerprint }): Drift[] => {
+    const name = anchorName(fingerprint);
+    if (isIntact(fingerprint, name)) return [];
+    const seen = anchors.has(name) ? 'it held something else' : 'it was gone';
+    return [{ kind: 'anchor', name, path: anchorPath(name), seen }];
+  });
+  const isOwnRebuild =
+    record.rebuild !== undefined && (!record.rebuild.after || record.rebuild.bundle !== desired.digest);
+  const lacking = settled.filter(({ fingerprint }) => !store.bundle.has(fingerprint)).length;
+  const rebuilt: Drift[] = [];
+  if (!isOwnRebuild && lacking > 0) {
+    rebuilt.push({ kind: 'bundle', path: bundlePath, seen: `${lacking} of our certificates were not in it` });
+  } else if (!isOwnRebuild && store.returned.length > 0) {
+    rebuilt.push({ kind: 'bundle', path: bundlePath, seen: 'a certificate that was taken away was in it again' });
+  }
+  const left = store.derived.filter((name) => !wanted.has(name) && !proven.has(name));
+  const unfound = settled.filter(({ fingerprint }) => {
+    const name = anchorName(fingerprint);
+    return isIntact(fingerprint, name) && store.bundle.has(fingerprint) && !store.indexed.has(fingerprint);
+  });
+  return [
+    ...spoiled,
+    ...rebuilt,
+    ...left.map((name): Drift => ({ kind: 'link', name, path: linkPath(name), seen: 'it was left over' })),
+    ...unfound.map(({ fingerprint }): Drift => {
+      const name = anchorName(fingerprint);
+      return { kind: 'link', name, path: linkPath(name), seen: 'no look-up found it' };
+    }),
+  ];
+}
+
+/** Which of them are repaired now, and which are left alone, until when; and what is to be remembered. */
+export function judgeDrift(
+  drifts: readonly Drift[],
+  repairs: Repairs,
+  now: Date,
+): {
+  readonly repaired: readonly Drift[];
+  readonly fought: readonly Drift[];
+  readonly until: Date;
+  readonly repairs: Repairs;
+} {
+  const isYoung = (at: string): boolean => Math.abs(now.getTime() - Date.parse(at)) < windowMs;
+  const young = Object.entries(repairs).map(([path, times]) => [path, times.filter(isYoung)] as const);
+  const known = new Map(young.filter(([, times]) => times.length > 0));
+  const isFought = ({ path }: Drift): boolean => (known.get(path)?.length ?? 0) >= maxRepairs;
+  const [fought, repaired] = [drifts.filter(isFought), drifts.filter((drift) => !isFought(drift))];
+  for (const path of new Set(repaired.map((drift) => drift.path)))
+    known.set(path, [...(known.get(path) ?? []), now.toISOString()]);
+  const ends = fought.map(({ path }) => Date.parse(known.get(path)?.[0] ?? '') + windowMs);
+  return { repaired, fought, until: new Date(Math.min(...ends)), repairs: Object.fromEntries(known) };
+}
+
+/** What is desired and observed without what is left alone. A bundle that is left alone leaves nothing to do for a store. */
+export function maskDrift(
+  desired: TrustBundle,
+  observed: Observation,
+  fought: readonly Drift[],
+): { readonly desired: TrustBundle; readonly observed: Observation } {
+  const names = new Set<AnchorName>(fought.flatMap(({ name }) => (name === undefined ? [] : [name])));
+  const { store } = observed;
+  return {
+    desired: createBundle(desired.certificates.filter(({ fingerprint }) => !names.has(anchorName(fingerprint)))),
+    observed: {
+      ...observed,
+      store: {
+        ...store,
+        anchors: store.anchors.filter(({ name }) => !names.has(name)),
+        derived: store.derived.filter((name) => !names.has(name)),
+      },
+    },
+  };
+}

@@ -23,6 +23,8 @@ export interface Surroundings {
   readonly apiServer: { readonly host: string; readonly port: string };
   /** A folder of the node with what a kubelet projects: token, ca.crt, namespace. */
   readonly account: string;
+  /** Besides those of the manifest. */
+  readonly flags: readonly string[];
   /** Tells the pods of one node apart. */
   readonly uid: string;
 }
@@ -41,7 +43,7 @@ export async function readAgentPod(surroundings: Surroundings): Promise<AgentPod
   return toAgentPod(spec, surroundings);
 }
 
-function toAgentPod(spec: unknown, { image, nodeName, apiServer, account, uid }: Surroundings): AgentPod {
+function toAgentPod(spec: unknown, { image, nodeName, apiServer, account, flags, uid }: Surroundings): AgentPod {
   const pod = fieldsOf(spec, 'template.spec', {
     known: ['nodeSelector', 'hostNetwork', 'hostPID', 'terminationGracePeriodSeconds', 'containers', 'volumes'],
     // The scheduler's; the node's own resolv.conf is what a pod without a network of its own has anyway.
@@ -89,7 +91,7 @@ function toAgentPod(spec: unknown, { image, nodeName, apiServer, account, uid }:
     },
   };
   // The tests make changes faster than a restart is allowed.
-  const args = [...listOf(container['args'], 'args'), '--restart-interval=0'];
+  const args = [...listOf(container['args'], 'args'), '--restart-interval=0', ...flags];
   return {
     pod: {
       sandbox,

@@ -31,6 +31,8 @@ export interface RunningAgent extends RunningContainer {
   stop(): Promise<number>;
   /** kill -9 of its main process; answers once the runtime knows. */
   kill(): Promise<void>;
+  /** kill -9 as soon as it has logged so many more steps; answers with the last of them once the runtime knows. */
+  killAfter(steps: number): Promise<string>;
   log(): Promise<string>;
 }
 
@@ -40,7 +42,8 @@ export interface NodeStage<Host extends string = string> extends Cluster {
   readonly node: TestNode;
   /** The label that the DaemonSet asks for. */
   readonly poolLabel: Readonly<Record<string, string>>;
-  startAgent(): Promise<RunningAgent>;
+  /** With flags besides those of the DaemonSet. */
+  startAgent(...flags: readonly string[]): Promise<RunningAgent>;
   startBystander(): Promise<RunningContainer>;
   /** Asks containerd for the registry's image: did it trust the registry? Any other failure is thrown. */
   pull(registry: Registry): Promise<'pulled' | 'x509'>;
@@ -94,10 +97,17 @@ export async function createNodeStage<Host extends string>(
 
   const nodeName = promptNodeName();
   let pods = 0;
-  const readPod = (): Promise<AgentPod> => {
+  const readPod = (flags: readonly string[] = []): Promise<AgentPod> => {
     pods += 1;
     const apiServer = { host: gateway, port: new URL(api.url).port };
-    return readAgentPod({ image: importedName(images.agent), nodeName, apiServer, account, uid: `agent-${pods}` });
+    return readAgentPod({
+      image: importedName(images.agent),
+      nodeName,
+      apiServer,
+      account,
+      uid: `agent-${pods}`,
+      flags,
+    });
   };
   const { poolLabel } = await readPod();
   const cluster = createCluster(api, nodeName);
@@ -110,8 +120,8 @@ export async function createNodeStage<Host extends string>(
     node,
     poolLabel: labels,
     registries: Object.fromEntries(started) as Record<Host, Registry>,
-    async startAgent() {
-      const agent = createRunningAgent(node, await readPod());
+    async startAgent(...flags) {
+      const agent = createRunningAgent(node, await readPod(flags));
       await agent.start();
       onAgent(agent);
       return agent;
@@ -196,6 +206,11 @@ function createRunningAgent(
     return state === 'CONTAINER_EXITED' && code;
   };
   const pid = (): Promise<number> => createRunningContainer(node, running()).pid();
+  const logFile = `${String(pod.sandbox['log_directory'])}/*.log`;
+  const untilGone = async (): Promise<void> => {
+    await until(async () => (await exitCode()) !== false);
+    await node.cri().remove(running());
+  };
   return {
     async start() {
       container = await node.cri().run(pod);
@@ -213,12 +228,24 @@ function createRunningAgent(
     },
     async kill() {
       await node.sh(`kill -9 ${await pid()}`);
-      await until(async () => (await exitCode()) !== false);
-      await node.cri().remove(running());
+      await untilGone();
     },
-    log: () => node.sh(`cat ${String(pod.sandbox['log_directory'])}/*.log`),
+    async killAfter(steps) {
+      const last = await node.sh(`${watchSteps} ${await pid()} ${logFile} ${steps}`);
+      await untilGone();
+      return /"step":"([^"]*)"/.exec(last)?.[1] ?? last;
+    },
+    log: () => node.sh(`cat ${logFile}`),
   };
 }
+
+/** PID, log, number: the log is read from here on, and the process is killed by whom sees the step first. */
+const watchSteps = `sh -c '
+pid=$0; file=$1; left=$2
+tail -n 0 -F --pid=$pid $file 2>/dev/null | while read -r line; do
+  case $line in *"step done"*) left=$((left - 1)) ;; esac
+  [ $left -gt 0 ] || { kill -9 $pid; echo "$line"; break; }
+done'`;
 
 /** With the rights that the manifests give, and TLS as every API server has it. */
 async function startClusterApi(host: string): Promise<{ readonly api: ApiServer; readonly ca: TestCertificate }> {

@@ -92,6 +92,40 @@ test('what was withdrawn in the same pass stays withdrawn', async () => {
   await assertTrusts(node, [kept]);
 });
 
+test('what was to be withdrawn goes with the rollback, if the pass did not get that far', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(old, kept));
+  let failures = 0;
+  const full = (host: Host): Host => ({
+    ...host,
+    apply: (step, signal) => {
+      if (step.kind !== 'remove-anchor' || failures > 0) return host.apply(step, signal);
+      failures += 1;
+      return Promise.reject(new AgentError('DiskFull', { path: '/usr' }));
+    },
+  });
+  assert.deepEqual(outcome(await pass(node, present(kept, added), { wrap: full })), ['Failed', 'RolledBack']);
+  await assertTrusts(node, [kept]);
+});
+
+test('a runtime that is down comes up again even if the store cannot be rebuilt any more', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  // Staged and built for real once; then nothing works any more.
+  const script = `#!/bin/sh
+echo run >> ${node.at('/run/tool')}
+[ "$(wc -l < ${node.at('/run/tool')})" -le 2 ] || { echo 'it is broken' >&2; exit 1; }
+exec ${tool} "$@"
+`;
+  await node.write(tool, script, 0o755);
+  await node.runtime.failNextRestart('fails');
+  const failed = await pass(node, present(kept, added));
+  assert.deepEqual(outcome(failed), ['Failed', 'RollbackFailed']);
+  assert.match(failed.status.message, /RuntimeUnhealthy: .*could not be taken away again: ToolFailed/);
+  assert.equal((await node.read('/run/sandbox/state')).trim(), 'active');
+  assert.deepEqual(await node.list('/usr/local/share/ca-certificates'), [`${nameOf(kept)}.crt`]);
+});
+
 test('a withdrawal alone that fails is not undone', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(old, kept));

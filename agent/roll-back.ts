@@ -45,8 +45,10 @@ export async function rollBack(
   const wasRestarted = after.record.restarted?.bundle === desired.digest;
   const plan = planUndo(kept, after, wasRestarted);
   const store = await run(plan.store);
-  // A runtime that is down because of what was added must come up again, even if the store cannot be rebuilt.
-  const runtime = store.kind === 'done' || wasRestarted ? await run(plan.runtime) : undefined;
+  // A runtime that is down because of what was added must come up again, even if the store cannot be rebuilt. One that was not
+  // restarted has nothing to forget but what was withdrawn meanwhile.
+  const isWithdrawn = kept.certificates.length < proven.size;
+  const runtime = wasRestarted || (store.kind === 'done' && isWithdrawn) ? await run(plan.runtime) : undefined;
   const undone = await observe();
   const evidence = `${error.code}: ${error.message}`;
   const isGone = !added.some((certificate) => isOnHost(certificate, undone));

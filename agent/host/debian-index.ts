@@ -41,6 +41,7 @@ export function createDebianIndex(root: HostRoot, commands: Commands, folder: st
     if (pending.size === 0) return indexed;
     for (const target of reachable) {
       const { fingerprints } = await readBundleFile(root, posix.resolve(folder, target));
+      if (fingerprints.size !== 1) continue; // a link by the hash of one of them leads to no other
       for (const fingerprint of fingerprints) if (pending.has(fingerprint)) indexed.add(fingerprint);
     }
     return indexed;

@@ -3,7 +3,7 @@
 
 import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
-import { type BundleDigest, createBundle } from '../trust/bundle.ts';
+import type { BundleDigest } from '../trust/bundle.ts';
 import type { StorePlaces } from '../trust/drift.ts';
 import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trustedNow } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
@@ -58,15 +58,9 @@ export async function openHost(options: HostOptions): Promise<Host> {
 
   const execute: { readonly [K in Step['kind']]: Executor<K> } = {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
-    'note-before': async ({ bundle, isFirst }, signal) => {
-      const before = await runtime.mark(signal);
-      const rebuild = { bundle, at: now().toISOString(), before };
-      const isKnown =
-        isFirst && (await facts.read()).runtime.rebuild === undefined && before !== 'stopped' && before !== 'unknown';
-      await noteRuntime({
-        rebuild,
-        ...(isKnown && { loaded: { invocationId: before, bundle: createBundle([]).digest } }),
-      });
+    'note-before': async ({ bundle }, signal) => {
+      const rebuild = { bundle, at: now().toISOString(), before: await runtime.mark(signal) };
+      await noteRuntime({ rebuild });
     },
     'write-anchor': async ({ certificate }) => {
       await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));

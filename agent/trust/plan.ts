@@ -12,12 +12,7 @@ export type Step =
       readonly certificates: readonly Certificate[];
       readonly without: readonly AnchorName[];
     }
-  | {
-      readonly kind: 'note-before';
-      readonly bundle: BundleDigest;
-      /** Nothing of ours is in the store yet, and so in no process that runs. */
-      readonly isFirst: boolean;
-    }
+  | { readonly kind: 'note-before'; readonly bundle: BundleDigest }
   | { readonly kind: 'write-anchor'; readonly certificate: Certificate }
   | { readonly kind: 'unindex'; readonly names: readonly AnchorName[] }
   | { readonly kind: 'remove-anchor'; readonly name: AnchorName }
@@ -80,7 +75,7 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
   const stage: Step[] = changes ? [{ kind: 'stage-store', certificates: desired.certificates, without: surplus }] : [];
   return [
     ...stage,
-    { kind: 'note-before', bundle: desired.digest, isFirst: store.anchors.length + store.derived.length === 0 },
+    { kind: 'note-before', bundle: desired.digest },
     ...missing.map((certificate): Step => ({ kind: 'write-anchor', certificate })),
     ...unindex,
     ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),

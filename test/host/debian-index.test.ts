@@ -53,6 +53,22 @@ test('a certificate that somebody else installed too stays trusted through their
   }
 });
 
+test('a file of two certificates is no way by which a look-up finds the second', async () => {
+  await using node = await createNode();
+  const [ours, theirs] = [create('Ours'), create('Theirs')];
+  await reach(node, [ours]);
+  await node.write('/root/theirs.pem', theirs.pem);
+  await node.write(`${certs}/both.pem`, theirs.pem + ours.pem);
+  const { stdout: hash } = await execute('openssl', ['x509', '-hash', '-noout', '-in', node.at('/root/theirs.pem')]);
+  await node.link(`${certs}/${hash.trim()}.0`, 'both.pem');
+  for (const name of await node.list(certs)) {
+    const target = await readlink(node.at(`${certs}/${name}`)).catch(() => '');
+    if (target === `${nameOf(ours)}.pem`) await node.remove(`${certs}/${name}`);
+  }
+  assert.deepEqual((await reach(node, [ours])).steps, ['reindex']);
+  assert.deepEqual(await trustOf(node, ours), { byFile: true, byFolder: true });
+});
+
 test('a look-up link that is missing, or that an earlier dangling one hides, is noticed and mended', async () => {
   const [ours, foreign] = [create('Same'), create('Same')];
   const damages = {

@@ -1,0 +1,288 @@
+// Processes of the real agent in the simulated world: started, told to end, killed at any of their calls. The world that
+// agent/agent.ts takes as its parameter is made here, one for each process.
+
+import { posix } from 'node:path';
+import type { AgentConfig, AgentWorld } from '../../agent/agent.ts';
+import { runAgent } from '../../agent/agent.ts';
+import { AgentError, errorText } from '../../agent/errors.ts';
+import type { Commands } from '../../agent/host/commands.ts';
+import type { DriftWatch } from '../../agent/host/drift.ts';
+import { openHost } from '../../agent/host/host.ts';
+import { lockHost } from '../../agent/host/lock.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import type { Log } from '../../agent/log.ts';
+import { createAgentFiles, never } from './agent-files.ts';
+import { readCertificates } from './certificates.ts';
+import type { Clock } from './clock.ts';
+import { type Cluster, nodeName, poolLabel, secretName } from './cluster.ts';
+import type { Disk, DiskNode } from './disk.ts';
+import type { Node } from './node.ts';
+import { bundlePath, graceMs, type Promises, type Suspect } from './promises.ts';
+import type { Random } from './random.ts';
+import { type Actor, actors } from './stand-ins.ts';
+
+export interface AgentProcess extends Suspect {
+  readonly hasEnded: boolean;
+  terminate(): void;
+  kill(): void;
+}
+
+export interface AgentsOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly node: Node;
+  readonly cluster: Cluster;
+  readonly promises: Promises;
+  readonly isPooled: boolean;
+  readonly spreadMs: number;
+  /** What the agent says and does, for the trace. */
+  note(line: string): void;
+  /** Before and after each call of a living process. */
+  onCall(isWrite: boolean): void;
+  onRebuild(): void;
+  /** It changes the host, runs a program, or writes to the cluster. */
+  onWork(): void;
+  onEnd(): void;
+}
+
+export interface Agents {
+  start(): AgentProcess;
+  living(): readonly AgentProcess[];
+  /** The runtime is being restarted by an agent. */
+  isRestarting(): boolean;
+}
+
+/** Longer than the daemon's own, so that an idle hour is soon over. */
+const pollIntervalMs = 10 * 60_000;
+const driftSettleMs = 300;
+const healthTimeoutMs = 60_000;
+const restartIntervalMs = 5 * 60_000;
+
+export function createAgents(options: AgentsOptions): Agents {
+  const { clock, random, node, cluster, promises, note, onCall } = options;
+  let pids = 100;
+  let restarts = 0;
+  let living: readonly (AgentProcess & Actor)[] = [];
+
+  function start(): AgentProcess {
+    const ending = new AbortController();
+    const state = { isDead: false, hasEnded: false };
+    const process: AgentProcess & Actor = {
+      pid: (pids += 1),
+      get isDead() {
+        return state.isDead;
+      },
+      get hasEnded() {
+        return state.hasEnded;
+      },
+      lookedAt: 0,
+      absences: 0,
+      told: undefined,
+      hasSeenLabel: !options.isPooled,
+      unlabelledSinceMs: undefined,
+      isMember: !options.isPooled,
+      pause: (milliseconds, signal) => clock.pause(milliseconds, process, signal),
+      after: (milliseconds, run) => void clock.after(milliseconds, process, run),
+      elapsedMs: () => clock.elapsedMs(),
+      random: () => random.next(),
+      bootId: node.bootId,
+      livingPids: () => living.map(({ pid }) => pid),
+      terminate: () => ending.abort(),
+      kill() {
+        state.isDead = true;
+        living = living.filter((other) => other !== process);
+        clock.bury();
+      },
+    };
+    const end = (): void => {
+      if (state.isDead) return;
+      state.hasEnded = true;
+      process.kill();
+      options.onEnd();
+    };
+    living = [...living, process];
+    actors.run(process, () => {
+      runAgent(configOf(options), logOf(process), ending.signal, createWorld(process)).then(end, (error: unknown) => {
+        if (!state.isDead) promises.breaks('the agent does not crash', errorText(error));
+        end();
+      });
+    });
+    return process;
+  }
+
+  function logOf(process: AgentProcess & Actor): Log {
+    const tell = (
+      fields: { readonly step?: string; readonly state?: string; readonly message?: string },
+      text: string,
+    ): void => {
+      const said = fields.step ?? (fields.state === undefined ? text : `${fields.state}: ${fields.message ?? ''}`);
+      if (!process.isDead) note(`agent ${process.pid}: ${said}`);
+    };
+    return { debug: () => {}, info: tell, warn: tell, error: tell } as unknown as Log;
+  }
+
+  function createWorld(process: AgentProcess & Actor): AgentWorld {
+    const caller = {
+      passes(call: string, isWrite: boolean) {
+        if (!process.isDead) onCall(isWrite);
+        if (!process.isDead && isWrite)
+          note(`agent ${process.pid} ${call.replaceAll(/\.node-trust-[0-9a-f]+\.tmp/g, 'TEMP')}`);
+        return !process.isDead;
+      },
+      changing(call: string, path: string, change: () => void) {
+        options.onWork();
+        promises.changing(process, call, path, change);
+      },
+    };
+    const root = createHostRoot('/', createAgentFiles(node.disk, caller));
+    const point = async (call: string): Promise<void> => {
+      if (!caller.passes(call, true)) await never();
+    };
+    const client = cluster.connect({
+      get isDead() {
+        return process.isDead;
+      },
+      point,
+      onServed: (served) => promises.served(process, served),
+      onNodeServed: (isEnabled) => promises.nodeServed(process, options.isPooled ? isEnabled : true),
+      onPatched(annotations) {
+        note(
+          `the Node says ${annotations['node-trust-agent/state']} ${annotations['node-trust-agent/reason']}: ${annotations['node-trust-agent/message']}`,
+        );
+        options.onWork();
+        promises.patched(process, annotations);
+      },
+    });
+    const now = (): Date => clock.wall();
+    const commands: Commands = { way: 'directly', pathOf: (path) => path, run: runProgram(process, point) };
+    return {
+      client,
+      root,
+      openHost: () => openHost({ root, runtime: 'required', now, commands, healthTimeoutMs }),
+      lockHost: () => lockHost(root),
+      watchDrift: (onDrift) => watchDrift(process, onDrift),
+      serveEndpoints: () => Promise.resolve({ url: 'simulated', [Symbol.asyncDispose]: () => Promise.resolve() }),
+      now,
+      random: () => random.next(),
+      sleep: (milliseconds, signal) => clock.pause(milliseconds, process, signal).catch(() => {}),
+    };
+  }
+
+  function runProgram(process: AgentProcess & Actor, point: (call: string) => Promise<void>): Commands['run'] {
+    return async (program, args, { timeoutMs }, signal) => {
+      await point(`run ${[program, ...args].join(' ')}`);
+      const isRebuild = program === 'update-ca-certificates' && args.length === 0;
+      const before = new Set(readCertificates(node.disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
+      const startedAt = promises.moment();
+      options.onWork();
+      if (isRebuild) options.onRebuild();
+      if (args[0] === 'restart') promises.restarting(process);
+      const { end, kill } = node.start(program, args);
+      if (args[0] === 'restart') {
+        restarts += 1;
+        void end.then(() => (restarts -= 1));
+      }
+      const done = new AbortController();
+      const late = clock.pause(timeoutMs, process, done.signal).then(() => 'late' as const, never);
+      const aborted = waitForAbort(signal, process, done.signal);
+      const outcome = await Promise.race([end, late, aborted]);
+      done.abort();
+      if (outcome === 'late' || outcome === 'aborted') kill();
+      else if (isRebuild && outcome.exitCode === 0) promises.toolEnds(startedAt, before);
+      if (program !== 'systemctl' && (outcome === 'late' || (outcome !== 'aborted' && outcome.exitCode !== 0)))
+        promises.toolFailed();
+      await point(`${program} ended`);
+      if (outcome === 'late') throw new AgentError('ToolTimedOut', { tool: program, evidence: 'killed' });
+      if (outcome === 'aborted' || outcome.exitCode !== 0)
+        throw new AgentError('ToolFailed', { tool: program, evidence: 'it failed' });
+      return { exitCode: 0, stdout: outcome.stdout, stderr: '' };
+    };
+  }
+
+  async function waitForAbort(signal: AbortSignal, process: Actor, done: AbortSignal): Promise<'aborted'> {
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true, signal: done });
+    });
+    await clock.pause(5_000, process, done).catch(never);
+    return 'aborted';
+  }
+
+  /** As agent/host/drift.ts without the machine's file system: told of changes below what is covered, and deaf during a pass. */
+  function watchDrift(process: AgentProcess & Actor, onDrift: () => void): DriftWatch {
+    let watched: readonly string[] = [];
+    let settled = '';
+    let isDeaf = false;
+    let isPending = false;
+    const look = (): string => watched.map((path) => fingerprint(node.disk, path)).join('\n');
+    const poke = (): void => {
+      if (isPending || process.isDead) return;
+      isPending = true;
+      clock.after(driftSettleMs, process, () => {
+        isPending = false;
+        const now = isDeaf ? settled : look();
+        if (now === settled) return;
+        settled = now;
+        onDrift();
+      });
+    };
+    const stop = node.disk.onChange((path) => {
+      if (watched.some((own) => path === own || path.startsWith(`${own}/`))) poke();
+    });
+    return {
+      cover(paths) {
+        watched = paths;
+        return Promise.resolve();
+      },
+      deafen() {
+        isDeaf = true;
+        return {
+          [Symbol.dispose]() {
+            isDeaf = false;
+            poke();
+          },
+        };
+      },
+      mark() {
+        process.lookedAt = promises.moment();
+        settled = look();
+        return Promise.resolve();
+      },
+      [Symbol.asyncDispose]() {
+        stop();
+        return Promise.resolve();
+      },
+    };
+  }
+
+  return { start, living: () => living, isRestarting: () => restarts > 0 };
+}
+
+function configOf({ isPooled, spreadMs }: AgentsOptions): AgentConfig {
+  return {
+    nodeName,
+    kubeconfig: undefined,
+    secret: { namespace: 'kube-system', name: secretName },
+    hostRoot: '/',
+    enabledBy: isPooled ? poolLabel : undefined,
+    pollIntervalMs,
+    spreadMs,
+    deletionGraceMs: graceMs,
+    healthTimeoutMs,
+    restartIntervalMs,
+    admission: { maxCertificates: 10, allowNonCa: false },
+    listen: { host: '127.0.0.1', port: 0 },
+    leaveConfirmMs: 10_000,
+  };
+}
+
+function fingerprint(disk: Disk, path: string): string {
+  const facts = (name: string, node: DiskNode | undefined): string =>
+    node === undefined
+      ? `${name} absent`
+      : `${name} ${node.ino} ${node.kind === 'file' ? node.content.length : ''} ${node.changed}`;
+  const node = disk.find(path);
+  const inside =
+    node?.kind === 'folder' ? [...node.children].map(([name, child]) => facts(posix.join(path, name), child)) : [];
+  return [facts(path, node), ...inside].join('\n');
+}

@@ -1,0 +1,84 @@
+// What a world in which nothing is broken any more must come to: the Node tells the truth, and host, index and runtime are
+// as the source wants them. Judged by the disk and the runtime, never by what the agent remembers.
+
+import { nameOf, readCertificates } from './certificates.ts';
+import type { Cluster } from './cluster.ts';
+import type { Disk } from './disk.ts';
+import { anchorsFolder, bundlePath, type Promises, storeFolder } from './promises.ts';
+import type { ServiceManager } from './service.ts';
+import { lookUp } from './store-tool.ts';
+
+export interface End {
+  readonly disk: Disk;
+  readonly cluster: Cluster;
+  readonly promises: Promises;
+  readonly services: ServiceManager;
+  /** A set that was read may have been forgotten with the process that read it. */
+  readonly hasLostAgents: boolean;
+  readonly hasAgent: boolean;
+}
+
+/** What is not as it should be, or undefined. */
+export function findUnconverged({
+  disk,
+  cluster,
+  promises,
+  services,
+  hasLostAgents,
+  hasAgent,
+}: End): string | undefined {
+  if (!hasAgent) return 'there is not one agent';
+  const { secret, annotations } = cluster;
+  const state = annotations.get('node-trust-agent/state') ?? 'nothing';
+  const isFollowed = secret === undefined || secret.kind === 'good';
+  const expected = isFollowed ? 'Synced' : 'Rejected';
+  if (state !== expected) {
+    return `the Node says ${state} (${annotations.get('node-trust-agent/message')}), not ${expected}`;
+  }
+  const anchors = new Set(
+    disk
+      .names(anchorsFolder)
+      .filter((name) => name.startsWith('node-trust-'))
+      .map(printOf),
+  );
+  const isCertain = isFollowed || secret.kind === 'empty' || !hasLostAgents;
+  const wanted = isCertain ? promises.desired : anchors;
+  const bundle = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
+  const isAtWork = disk.find(`${bundlePath}.new`) !== undefined;
+  const found = lookUp(disk, storeFolder);
+  const { process, isActive } = services;
+  if (!isActive) return 'the runtime does not run';
+  const pool = process?.pool?.bundle ?? bundle;
+  return (
+    differ('anchors', anchors, wanted) ??
+    lack('bundle', bundle, wanted) ??
+    // Without anything of ours to trust, a bundle that somebody has lost is not ours to mend.
+    // Nor is what a run of the tool that was cut off has linked and not put into the bundle yet.
+    (wanted.size > 0 && !isAtWork ? lack('bundle', bundle, promises.linkedPrints()) : undefined) ??
+    lack('index', found, wanted) ??
+    lack("runtime's trust", pool, wanted) ??
+    surplus('bundle', bundle) ??
+    surplus('runtime', pool)
+  );
+
+  function printOf(name: string): string {
+    return readCertificates(disk.read(`${anchorsFolder}/${name}`))[0]?.fingerprint ?? `nothing in ${name}`;
+  }
+
+  function surplus(what: string, loaded: ReadonlySet<string>): string | undefined {
+    const extra = [...promises.everGood].find(
+      (print) => loaded.has(print) && !wanted.has(print) && !promises.exempt.has(print),
+    );
+    return extra === undefined ? undefined : `the ${what} still trusts ${nameOf(extra)}`;
+  }
+}
+
+function differ(what: string, are: ReadonlySet<string>, should: ReadonlySet<string>): string | undefined {
+  const names = (prints: ReadonlySet<string>): string => [...prints].map(nameOf).sort().join(', ') || 'none';
+  return names(are) === names(should) ? undefined : `the ${what} are ${names(are)}, not ${names(should)}`;
+}
+
+function lack(what: string, has: ReadonlySet<string>, should: ReadonlySet<string>): string | undefined {
+  const missing = [...should].find((print) => !has.has(print));
+  return missing === undefined ? undefined : `the ${what} lacks ${nameOf(missing)}`;
+}

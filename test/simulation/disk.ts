@@ -1,0 +1,265 @@
+// The disk of the simulated node, as the kernel shows it, and what a power failure makes of it: a file that was not synced
+// is whole, torn, empty, or as it was; names in a folder that was not synced are kept up to some moment and lost after it.
+// What has lain for half a minute is written back by itself. Links are followed at the end of a path only.
+
+import { posix } from 'node:path';
+import type { Clock } from './clock.ts';
+import type { Random } from './random.ts';
+
+export interface FileNode {
+  readonly kind: 'file';
+  readonly ino: number;
+  content: Buffer;
+  changed: bigint;
+  /** What is on the platter, where that is not the content. */
+  unsynced: { readonly durable: Buffer; readonly sinceMs: number } | undefined;
+}
+export interface LinkNode {
+  readonly kind: 'link';
+  readonly ino: number;
+  readonly target: string;
+  readonly changed: bigint;
+}
+export interface FolderNode {
+  readonly kind: 'folder';
+  readonly ino: number;
+  changed: bigint;
+  readonly children: Map<string, DiskNode>;
+  /** How to undo what was not synced, in order. */
+  readonly journal: {
+    readonly sinceMs: number;
+    readonly before: readonly (readonly [string, DiskNode | undefined])[];
+  }[];
+}
+export type DiskNode = FileNode | LinkNode | FolderNode;
+
+export type DiskFault = 'ENOENT' | 'EEXIST' | 'ENOTDIR' | 'ENOTEMPTY' | 'ENOSPC' | 'EISDIR' | 'ELOOP';
+
+export interface Disk {
+  /** No data can be written. */
+  isFull: boolean;
+  find(path: string): DiskNode | undefined;
+  /** The file behind links. */
+  read(path: string): Buffer | undefined;
+  names(path: string): readonly string[];
+  create(path: string): FileNode;
+  write(file: FileNode, content: Buffer): void;
+  link(existing: string, path: string): void;
+  symlink(target: string, path: string): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  makeFolders(path: string): string | undefined;
+  removeFolder(path: string): void;
+  sync(path: string): void;
+  syncFile(file: FileNode): void;
+  /** A file of somebody who does not care: written whole, with its folders. */
+  put(path: string, content: string | Buffer): void;
+  syncAll(): void;
+  powerFails(random: Random): void;
+  /** Told after each change of names or content below this path. */
+  onChange(listener: (path: string) => void): () => void;
+}
+
+const writtenBackMs = 30_000;
+
+export function failWith(code: DiskFault, call: string): Error {
+  return Object.assign(new Error(`${code}: ${call}`), { code });
+}
+
+export function createDisk(clock: Clock): Disk {
+  let inodes = 1;
+  let ticks = 0n;
+  let listeners: ((path: string) => void)[] = [];
+  const stamp = (): bigint => BigInt(clock.wall().getTime()) * 1_000_000n + (ticks += 1n);
+  const newFolder = (): FolderNode => ({
+    kind: 'folder',
+    ino: (inodes += 1),
+    changed: stamp(),
+    children: new Map(),
+    journal: [],
+  });
+  const top = newFolder();
+
+  function find(path: string): DiskNode | undefined {
+    let node: DiskNode | undefined = top;
+    for (const part of path.split('/')) {
+      if (part === '') continue;
+      if (node?.kind !== 'folder') return undefined;
+      node = node.children.get(part);
+    }
+    return node;
+  }
+
+  function folderOf(path: string): FolderNode {
+    const folder = find(posix.dirname(path));
+    if (folder === undefined) throw failWith('ENOENT', path);
+    if (folder.kind !== 'folder') throw failWith('ENOTDIR', path);
+    return folder;
+  }
+
+  function name(folder: FolderNode, changes: readonly (readonly [string, DiskNode | undefined])[], path: string): void {
+    const before = changes.map(([child]) => [child, folder.children.get(child)] as const);
+    folder.journal.push({ sinceMs: clock.elapsedMs(), before });
+    set(folder, changes);
+    folder.changed = stamp();
+    tell(path);
+  }
+
+  function set(folder: FolderNode, changes: readonly (readonly [string, DiskNode | undefined])[]): void {
+    for (const [child, node] of changes) {
+      if (node === undefined) folder.children.delete(child);
+      else folder.children.set(child, node);
+    }
+  }
+
+  function tell(path: string): void {
+    for (const listener of listeners) listener(path);
+  }
+
+  const disk: Disk = {
+    isFull: false,
+    find,
+    read(path) {
+      let at = path;
+      for (let links = 0; links < 8; links += 1) {
+        const node = find(at);
+        if (node?.kind === 'file') return node.content;
+        if (node?.kind !== 'link') return undefined;
+        at = posix.resolve(posix.dirname(at), node.target);
+      }
+      return undefined;
+    },
+    names(path) {
+      const node = find(path);
+      return node?.kind === 'folder' ? [...node.children.keys()].sort() : [];
+    },
+    create(path) {
+      const folder = folderOf(path);
+      if (folder.children.has(posix.basename(path))) throw failWith('EEXIST', path);
+      const unsynced = { durable: Buffer.alloc(0), sinceMs: clock.elapsedMs() };
+      const file: FileNode = { kind: 'file', ino: (inodes += 1), content: Buffer.alloc(0), changed: stamp(), unsynced };
+      name(folder, [[posix.basename(path), file]], path);
+      return file;
+    },
+    write(file, content) {
+      if (disk.isFull && content.length > file.content.length) throw failWith('ENOSPC', 'write');
+      file.unsynced ??= { durable: file.content, sinceMs: clock.elapsedMs() };
+      file.content = content;
+      file.changed = stamp();
+    },
+    link(existing, path) {
+      const node = find(existing);
+      const folder = folderOf(path);
+      if (node === undefined) throw failWith('ENOENT', existing);
+      if (folder.children.has(posix.basename(path))) throw failWith('EEXIST', path);
+      name(folder, [[posix.basename(path), node]], path);
+    },
+    symlink(target, path) {
+      const folder = folderOf(path);
+      if (folder.children.has(posix.basename(path))) throw failWith('EEXIST', path);
+      name(folder, [[posix.basename(path), { kind: 'link', ino: (inodes += 1), target, changed: stamp() }]], path);
+    },
+    rename(from, to) {
+      const folder = folderOf(to);
+      const node = find(from);
+      if (node === undefined) throw failWith('ENOENT', from);
+      if (folderOf(from) !== folder) throw new Error('no program here moves a file to another folder');
+      if (node.kind === 'file') node.changed = stamp();
+      name(
+        folder,
+        [
+          [posix.basename(from), undefined],
+          [posix.basename(to), node],
+        ],
+        to,
+      );
+    },
+    unlink(path) {
+      const folder = folderOf(path);
+      const node = folder.children.get(posix.basename(path));
+      if (node === undefined) throw failWith('ENOENT', path);
+      if (node.kind === 'folder') throw failWith('EISDIR', path);
+      name(folder, [[posix.basename(path), undefined]], path);
+    },
+    makeFolders(path) {
+      let first: string | undefined;
+      let at = '';
+      for (const part of path.split('/').filter((component) => component !== '')) {
+        at += `/${part}`;
+        const node = find(at);
+        if (node !== undefined && node.kind !== 'folder') throw failWith('EEXIST', at);
+        if (node !== undefined) continue;
+        first ??= at;
+        name(folderOf(at), [[part, newFolder()]], at);
+      }
+      return first;
+    },
+    removeFolder(path) {
+      const node = find(path);
+      if (node === undefined) throw failWith('ENOENT', path);
+      if (node.kind !== 'folder') throw failWith('ENOTDIR', path);
+      if (node.children.size > 0) throw failWith('ENOTEMPTY', path);
+      name(folderOf(path), [[posix.basename(path), undefined]], path);
+    },
+    sync(path) {
+      const node = find(path);
+      if (node?.kind === 'folder') node.journal.length = 0;
+      else if (node?.kind === 'file') node.unsynced = undefined;
+    },
+    syncFile(file) {
+      file.unsynced = undefined;
+    },
+    put(path, content) {
+      disk.makeFolders(posix.dirname(path));
+      const node = find(path);
+      if (node?.kind === 'link') disk.unlink(path);
+      const file = node?.kind === 'file' ? node : disk.create(path);
+      disk.write(file, Buffer.from(content));
+      tell(path);
+    },
+    syncAll() {
+      visit(top, (node) => {
+        if (node.kind === 'folder') node.journal.length = 0;
+        else if (node.kind === 'file') node.unsynced = undefined;
+      });
+    },
+    powerFails(random) {
+      disk.isFull = false;
+      const horizon = clock.elapsedMs() - writtenBackMs;
+      visit(top, (node) => {
+        if (node.kind === 'folder') loseNames(node, horizon, random);
+      });
+      visit(top, (node) => {
+        if (node.kind === 'file') loseContent(node, horizon, random);
+      });
+    },
+    onChange(listener) {
+      listeners.push(listener);
+      return () => {
+        listeners = listeners.filter((other) => other !== listener);
+      };
+    },
+  };
+  return disk;
+
+  function loseNames(folder: FolderNode, horizon: number, random: Random): void {
+    const firstYoung = folder.journal.findIndex(({ sinceMs }) => sinceMs > horizon);
+    const young = firstYoung === -1 ? 0 : folder.journal.length - firstYoung;
+    const kept = folder.journal.length - (young === 0 ? 0 : random.pick([0, young, random.below(young + 1)]));
+    for (const { before } of folder.journal.slice(kept).reverse()) set(folder, before);
+    folder.journal.length = 0;
+  }
+
+  function loseContent(file: FileNode, horizon: number, random: Random): void {
+    const { unsynced, content } = file;
+    file.unsynced = undefined;
+    if (unsynced === undefined || unsynced.sinceMs <= horizon) return;
+    const torn = content.subarray(0, random.below(content.length + 1));
+    file.content = random.pick([content, torn, Buffer.alloc(0), unsynced.durable]);
+  }
+}
+
+function visit(node: DiskNode, see: (node: DiskNode) => void): void {
+  see(node);
+  if (node.kind === 'folder') for (const child of node.children.values()) visit(child, see);
+}

@@ -1,0 +1,166 @@
+// Defects to be planted, each a change of one or two places of the agent's text. A simulation that does not find them proves
+// nothing by being green. What each should break is the promise that holds it.
+
+export interface Change {
+  /** Below agent/. */
+  readonly file: string;
+  /** Found exactly once, or the defect is not planted and the run fails. */
+  readonly snippet: string;
+  readonly replacement: string;
+}
+
+export interface Mutation {
+  readonly name: string;
+  readonly changes: readonly Change[];
+}
+
+const mutate = (name: string, file: string, snippet: string, replacement: string): Mutation => ({
+  name,
+  changes: [{ file, snippet, replacement }],
+});
+
+export const mutations: readonly Mutation[] = [
+  mutate(
+    'the second record of who runs is not made',
+    'host/host.ts',
+    "'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),",
+    "'note-after': async () => noteRebuild({ after: (await facts.read()).runtime.rebuild?.before ?? '' }),",
+  ),
+  mutate(
+    'what the runtime has loaded is not noted',
+    'host/host.ts',
+    'isKnown ? { loaded: { invocationId, bundle, version: found } } : { rewritten: bundle }',
+    '{}',
+  ),
+  mutate('a file is not synced', 'host/root.ts', 'await file.sync();', ''),
+  mutate('a folder is not synced', 'host/root.ts', 'await handle.sync();', ''),
+  mutate('the bundle is not synced after the tool', 'host/debian-store.ts', 'await root.sync(bundlePath);', ''),
+  mutate(
+    'any failure of the API counts as not found',
+    'kube/secret-source.ts',
+    "if (kind === 'not-found') return",
+    "if (kind === 'not-found' || kind === 'server-error') return",
+  ),
+  mutate(
+    'a deletion is not confirmed by a second read',
+    'kube/secret-source.ts',
+    "if (first.kind !== 'absent') return first;",
+    'if (first.kind !== undefined) return first;',
+  ),
+  mutate(
+    'the deletion grace is left out',
+    'trust/desired.ts',
+    "if (onDelete === 'remove' || until <= now)",
+    'if (until >= since)',
+  ),
+  mutate(
+    'links are left behind',
+    'host/host.ts',
+    'unindex: ({ names }, signal) => store.unindex(names, signal),',
+    'unindex: async () => {},',
+  ),
+  mutate(
+    'the anchor goes before the index',
+    'trust/plan.ts',
+    `    ...unindex,
+    ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),`,
+    `    ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),
+    ...unindex,`,
+  ),
+  mutate(
+    'a link is moved by removing it first',
+    'host/debian-index.ts',
+    `    if (target !== undefined) await root.writeLink(to, target);
+    await root.remove(from);`,
+    `    await root.remove(from);
+    if (target !== undefined) await root.writeLink(to, target);`,
+  ),
+  mutate(
+    'a set that is gone is remembered as the last good one',
+    'trust/desired.ts',
+    "memory: { ...present(memory), certificates: [], observed: '', onDelete } }",
+    'memory: { ...present(memory), onDelete } }',
+  ),
+  mutate(
+    'any later process is taken for one with the bundle',
+    'trust/plan.ts',
+    "return isLater && isSame ? 'follows' : 'stale';",
+    "return isLater ? 'follows' : 'stale';",
+  ),
+  mutate(
+    'a process from within the rebuild counts as later',
+    'trust/plan.ts',
+    'const seen = new Set([rebuild.before, rebuild.after]);',
+    'const seen = new Set([rebuild.before]);',
+  ),
+  mutate(
+    'a torn bundle counts as whole',
+    'host/debian-store.ts',
+    'return readings.some(',
+    'return false && readings.some(',
+  ),
+  mutate(
+    'a process is noted whatever the store is now',
+    'host/host.ts',
+    'found === (version ?? record.rebuild?.version) ||',
+    'true ||',
+  ),
+  mutate(
+    'a living owner of the lock is not seen',
+    'host/lock.ts',
+    'owner !== undefined && (await isAlive(owner, own))',
+    'owner === undefined',
+  ),
+  mutate(
+    'a held failure is tried at every pass',
+    'carry-out.ts',
+    'if (isSame && !plan.every(isHarmless))',
+    'if (isSame && plan.length === 0)',
+  ),
+  mutate('a Node leaves its pool on one read', 'pool.ts', "return has(second) ? 'member' : 'left';", "return 'left';"),
+  mutate(
+    'a Node leaves its pool without having been seen in it',
+    'pool.ts',
+    "if (first.kind === 'absent' || first.uid !== seenOn) return 'outside';",
+    "if (first.kind === 'absent') return 'outside';\n      seenOn = first.uid;",
+  ),
+  mutate(
+    'a rejected set is installed',
+    'trust/desired.ts',
+    'if (!accepted) {',
+    'if (!accepted && certificates.length === 0) {',
+  ),
+  mutate(
+    'Synced is said with work left to do',
+    'trust/report.ts',
+    'if (step === undefined) return undefined;',
+    'if (step?.kind !== undefined || step === undefined) return undefined;',
+  ),
+  mutate(
+    'outside of the pool the source is followed',
+    'node-pass.ts',
+    "return leaving === true ? 'withdraw' : 'keep';",
+    "return leaving === true ? 'withdraw' : 'follow';",
+  ),
+  mutate(
+    'what was taken away is not remembered',
+    'host/host.ts',
+    'await noteWithdrawn((names) => [...names.filter((known) => known !== name), name].slice(-maxWithdrawn));',
+    '',
+  ),
+  mutate(
+    'the runtime is restarted after every rebuild',
+    'trust/plan.ts',
+    "case 'noted':\n      return [];",
+    "case 'noted':\n      return rebuilds ? [{ kind: 'restart-runtime', unit, bundle: desired.digest, from: 'running' }, ...load] : [];",
+  ),
+  mutate(
+    'what is recorded of the runtime lives in memory only',
+    'host/host.ts',
+    'await facts.update({ runtime: { ...record, ...change } });',
+    `const kept = globalThis as { memory?: object };
+    kept.memory = { ...record, ...change };
+    if (change.rebuild === undefined) await facts.update({ runtime: record });
+    else await facts.update({ runtime: { ...record, ...change } });`,
+  ),
+];

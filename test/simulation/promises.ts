@@ -1,0 +1,371 @@
+// The promises of the agent, judged from outside: by what the API server has told it, what it does to the disk, and what is
+// really in the bundle and in the runtime. Safety is judged at each change and each status; convergence in convergence.ts.
+// The first broken promise is kept; nothing is thrown into the agent.
+
+import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
+import { certificate, nameOf, readCertificates } from './certificates.ts';
+import type { Clock } from './clock.ts';
+import { nodeName, type Served } from './cluster.ts';
+import type { Disk } from './disk.ts';
+import type { RuntimeProcess } from './service.ts';
+import { listInputs, lookUp } from './store-tool.ts';
+
+export const anchorsFolder = '/usr/local/share/ca-certificates';
+export const storeFolder = '/etc/ssl/certs';
+export const bundlePath = `${storeFolder}/ca-certificates.crt`;
+export const stateFolder = '/var/lib/node-trust-agent';
+export const graceMs = 10 * 60_000;
+/** Longer by a share that a hash of the node's name gives. */
+const longestGraceMs = graceMs * (1 + (0.2 * createHash('sha256').update(nodeName).digest().readUInt32BE()) / 2 ** 32);
+const recordsPath = `${stateFolder}/state.json`;
+const leaveConfirmMs = 10_000;
+
+export interface Broken {
+  readonly promise: string;
+  readonly seen: string;
+}
+
+/** A process of the agent, as it is judged. */
+export interface Suspect {
+  readonly isDead: boolean;
+  /** The moment in which it last began to look at the host. */
+  lookedAt: number;
+  hasSeenLabel: boolean;
+  /** Since when it has been told that the label is gone. */
+  unlabelledSinceMs: number | undefined;
+  isMember: boolean;
+  /** NotFound in a row. */
+  absences: number;
+  /** What it was told and has not acted upon: lost where it dies before. */
+  told: (() => void) | undefined;
+}
+
+export interface Promises {
+  readonly broken: Broken | undefined;
+  /** What the host is to trust, by what the agent was told: fingerprints. */
+  readonly desired: ReadonlySet<string>;
+  /** All that an admitted set has ever named. */
+  readonly everGood: ReadonlySet<string>;
+  /** Of every file that is not ours and has its link in the store's folder. */
+  linkedPrints(): ReadonlySet<string>;
+  /** Certificates whose trust may have come from, or be lost track of by, somebody else. */
+  readonly exempt: Set<string>;
+  breaks(promise: string, seen: string): void;
+  served(suspect: Suspect, served: Served): void;
+  nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
+  changing(suspect: Suspect, call: string, path: string, change: () => void): void;
+  /** Each is later than all before it. */
+  moment(): number;
+  /** The agent's run of the tool has come to its end, begun at this moment with these in the bundle. */
+  toolEnds(startedAt: number, before: ReadonlySet<string>): void;
+  /** A run of the tool has failed: what was added is tried again, and may cost a restart again. */
+  toolFailed(): void;
+  restarting(suspect: Suspect): void;
+  patched(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): void;
+  /** Somebody other than the agent has changed the store, the runtime, or the agent's own memory. */
+  disturbed(): void;
+  booted(): void;
+  /** The agent has lost, by no fault of its own, what it knew of certificates that were taken away. */
+  forgetWithdrawn(): void;
+}
+
+export interface PromisesOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  onBroken(broken: Broken): void;
+  readonly runtime: () => { readonly process: RuntimeProcess | undefined; readonly isActive: boolean };
+}
+
+const ownFiles = [
+  /^\/var\/lib\/node-trust-agent(\/|$)/,
+  /^\/usr\/local\/share\/ca-certificates\/(node-trust-[0-9a-f]{16}\.crt|\.node-trust-[0-9a-f]{12}\.tmp)$/,
+  /^\/etc\/ssl\/certs\/(node-trust-[0-9a-f]{16}\.pem|\.node-trust-[0-9a-f]{12}\.tmp|[0-9a-f]{8}\.\d+|ca-certificates\.crt\.new)$/,
+  /^\/etc\/ssl\/certs$/,
+];
+
+export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptions): Promises {
+  let broken: Broken | undefined;
+  let desired: ReadonlySet<string> = new Set();
+  let onDelete: 'grace' | 'remove' = 'grace';
+  let goneSinceMs: number | undefined;
+  let isLeaving = false;
+  let holder: Suspect | undefined;
+  let moments = 0;
+  let disturbedAt = 0;
+  let isRetryDue = false;
+  /** When the agent itself has last written the bundle: what others write they do not sync. */
+  let rebuiltAt = 0;
+  /** A change of what is desired or of the boot, and a disturbance, that no restart has answered yet. */
+  let hasCause = true;
+  let answeredUntil = -1;
+  /** What was added and cannot be brought into use is being taken away again. */
+  let isUndoing = false;
+  /** The certificates of the last Synced, and the process that had them. */
+  let lastProof: { readonly named: ReadonlySet<string>; readonly invocationId: string } | undefined;
+  /** The certificates of a Synced that nothing has happened to since. */
+  let proven: ReadonlySet<string> | undefined;
+  const everGood = new Set<string>();
+  const withdrawn = new Set<string>();
+  const exempt = new Set<string>();
+
+  function breaks(promise: string, seen: string): void {
+    if (broken !== undefined) return;
+    broken = { promise, seen };
+    onBroken(broken);
+  }
+
+  const isDesired = (prints: ReadonlySet<string> | undefined): boolean =>
+    prints?.size === desired.size && [...prints].every((print) => desired.has(print));
+
+  /** Proven once, and still desired: nothing but its source takes it away. */
+  const isKept = (print: string): boolean => desired.has(print) && lastProof?.named.has(print) === true;
+
+  function desire(next: ReadonlySet<string>): void {
+    if (!isDesired(next)) [hasCause, proven] = [true, undefined];
+    desired = next;
+  }
+
+  function served(suspect: Suspect, said: Served): void {
+    suspect.absences = said.kind === 'absent' ? suspect.absences + 1 : 0;
+    const isGone = said.kind === 'empty' || suspect.absences >= 2;
+    const at = clock.wall().getTime();
+    suspect.told = () => believe(said, isGone, at);
+  }
+
+  /** It keeps in mind what it was told before it acts upon it. */
+  function acts(suspect: Suspect): void {
+    suspect.told?.();
+    suspect.told = undefined;
+  }
+
+  function believe(said: Served, isGone: boolean, now: number): void {
+    if (said.kind !== 'failure' && said.kind !== 'absent' && said.kind !== 'empty') goneSinceMs = undefined;
+    if ('onDelete' in said) onDelete = said.onDelete;
+    if (said.kind === 'good') {
+      const prints = new Set(said.names.map((name) => certificate(name).fingerprint));
+      for (const print of prints) {
+        everGood.add(print);
+        withdrawn.delete(print);
+      }
+      desire(prints);
+    }
+    if (!isGone) return;
+    goneSinceMs = Math.min(goneSinceMs ?? now, now);
+    if (onDelete === 'remove' || now >= goneSinceMs + longestGraceMs - 1_000) desire(new Set());
+  }
+
+  function nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void {
+    suspect.told = undefined; // what it has not kept in mind in its last pass it has not taken up
+    if (isEnabled === true) {
+      suspect.hasSeenLabel = true;
+      isLeaving = false;
+    }
+    suspect.isMember = isEnabled ?? suspect.hasSeenLabel;
+    if (isEnabled !== false) {
+      suspect.unlabelledSinceMs = undefined;
+      return;
+    }
+    const now = clock.elapsedMs();
+    suspect.unlabelledSinceMs ??= now;
+    if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
+    suspect.told = () => {
+      isLeaving = true;
+      desire(new Set());
+    };
+  }
+
+  function changing(suspect: Suspect, call: string, path: string, change: () => void): void {
+    if (call === 'fsync') return change();
+    if (call === 'rename' && path === recordsPath) acts(suspect);
+    if (call === 'unlink' && path === recordsPath) forgetWithdrawn(); // with the last of its trust
+    if (!ownFiles.some((own) => own.test(path)) && !isEmptyBundle(path)) breaks('only own files', `${call} ${path}`);
+    const inStore = path.startsWith(`${storeFolder}/`);
+    const inAnchors = path.startsWith(`${anchorsFolder}/`);
+    if (!inStore && !inAnchors) return change();
+    acts(suspect);
+    const isNaming = call === 'rename' || call === 'unlink' || call === 'link';
+    if (!isNaming) return change();
+    if (holder !== undefined && !holder.isDead && holder !== suspect) breaks('one agent at a time', `${call} ${path}`);
+    holder = suspect;
+    const before = lookUp(disk, storeFolder);
+    const standing = linkedPrints();
+    const held = printOf(path);
+    change();
+    if (inAnchors && !posix.basename(path).startsWith('.'))
+      judgeAnchor(suspect, call, path, call === 'unlink' ? held : printOf(path));
+    const after = lookUp(disk, storeFolder);
+    for (const print of before) {
+      if (after.has(print) || !(standing.has(print) || isKept(print))) continue;
+      breaks(
+        'no moment without trust that was there',
+        `${nameOf(print)} is not found by a look-up after ${call} ${path}`,
+      );
+    }
+  }
+
+  function judgeAnchor(suspect: Suspect, call: string, path: string, print: string | undefined): void {
+    proven = undefined;
+    const mayTouch = suspect.isMember || isLeaving;
+    if (!mayTouch) breaks('outside of the pool nothing changes', `${call} ${path}`);
+    if (print === undefined) return;
+    if (call === 'unlink') {
+      if (!desired.has(print)) withdrawn.add(print);
+      else if (isKept(print)) breaks('no news is no change', `the anchor of ${nameOf(print)} was removed`);
+      else isUndoing = true;
+      return;
+    }
+    if (!everGood.has(print)) breaks('a bad set never reaches the host', `the anchor of ${nameOf(print)} was written`);
+    if (withdrawn.has(print)) breaks('withdrawn means gone', `the anchor of ${nameOf(print)} was written again`);
+  }
+
+  const printOf = (path: string): string | undefined => readCertificates(disk.read(path))[0]?.fingerprint;
+  const isEmptyBundle = (path: string): boolean => path === bundlePath && listInputs(disk, defaultPlaces).length === 0;
+
+  /** Of every file that is not ours and goes into the bundle. */
+  function standingPrints(): ReadonlySet<string> {
+    const foreign = listInputs(disk, defaultPlaces).filter((path) => !posix.basename(path).startsWith('node-trust-'));
+    return new Set(foreign.flatMap((path) => readCertificates(disk.read(path)).map(({ fingerprint }) => fingerprint)));
+  }
+
+  function forgetWithdrawn(): void {
+    lastProof = undefined;
+    for (const print of everGood) if (!desired.has(print)) exempt.add(print);
+  }
+
+  function linkedPrints(): ReadonlySet<string> {
+    const links = disk.names(storeFolder).filter((name) => name.endsWith('.pem') && !name.startsWith('node-trust-'));
+    return new Set(
+      links.flatMap((name) =>
+        readCertificates(disk.read(`${storeFolder}/${name}`)).map(({ fingerprint }) => fingerprint),
+      ),
+    );
+  }
+
+  function bundled(): ReadonlySet<string> {
+    return new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
+  }
+
+  function patched(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): void {
+    const state = annotations['node-trust-agent/state'];
+    if (state === 'Failed') return; // perhaps it could not keep in mind what it was told
+    acts(suspect);
+    if (state !== 'Synced') return;
+    const named = namedIn(annotations['node-trust-agent/details']);
+    const lie = findLie(named, annotations['node-trust-agent/bundle']);
+    const { process } = runtime();
+    if (lie === undefined && process !== undefined) lastProof = { named, invocationId: process.invocationId };
+    if (lie === undefined) proven = rebuiltAt > disturbedAt ? named : undefined;
+    else if (suspect.lookedAt > disturbedAt) breaks('Synced is proof', lie);
+  }
+
+  function findLie(named: ReadonlySet<string>, digest: string | null | undefined): string | undefined {
+    const names = (prints: Iterable<string>): string => [...prints].map(nameOf).join(', ') || 'nothing';
+    if (digest !== digestOf(named)) return `the bundle's digest is not that of ${names(named)}`;
+    if (named.size !== desired.size || [...named].some((print) => !desired.has(print)))
+      return `it names ${names(named)}, and the source said ${names(desired)}`;
+    const bundle = bundled();
+    for (const print of named) if (!bundle.has(print)) return `${nameOf(print)} is not in the bundle`;
+    const { process, isActive } = runtime();
+    if (named.size > 0 && !isActive) return 'the runtime does not run';
+    const pool = process?.pool ?? { bundle, beside: bundle };
+    for (const print of named) if (!pool.bundle.has(print)) return `the runtime did not load ${nameOf(print)}`;
+    if (process === undefined) return undefined;
+    const foreign = standingPrints();
+    for (const print of everGood) {
+      const isLoaded = pool.bundle.has(print) || pool.beside.has(print);
+      if (isLoaded && !named.has(print) && !foreign.has(print) && !exempt.has(print))
+        return `the runtime still trusts ${nameOf(print)}, which was taken away`;
+    }
+    return undefined;
+  }
+
+  return {
+    get broken() {
+      return broken;
+    },
+    get desired() {
+      return desired;
+    },
+    everGood,
+    linkedPrints,
+    exempt,
+    breaks,
+    served,
+    nodeServed,
+    changing,
+    moment: () => (moments += 1),
+    toolEnds(startedAt, before) {
+      if (startedAt < disturbedAt) return;
+      rebuiltAt = moments += 1;
+      const [after, standing] = [bundled(), standingPrints()];
+      for (const print of before) {
+        if (standing.has(print) && !after.has(print)) breaks("others' trust stays", `${nameOf(print)} left the bundle`);
+      }
+    },
+    toolFailed() {
+      isRetryDue = true;
+    },
+    restarting(suspect) {
+      acts(suspect);
+      if (isUndoing) {
+        isUndoing = false;
+        return;
+      }
+      const isProven = runtime().process?.invocationId === lastProof?.invocationId && isDesired(lastProof?.named);
+      if (isProven)
+        breaks('the runtime is disturbed only when it must be', 'a restart of a process that has loaded all');
+      if (!hasCause && disturbedAt <= answeredUntil && !isRetryDue)
+        breaks('the runtime is disturbed only when it must be', 'a restart, and nothing has changed since the last');
+      if (!hasCause && disturbedAt <= answeredUntil) isRetryDue = false;
+      hasCause = false;
+      answeredUntil = suspect.lookedAt; // what came after that look may want another
+    },
+    patched,
+    disturbed() {
+      disturbedAt = moments += 1;
+      for (const print of standingPrints()) exempt.add(print);
+      proven = undefined;
+    },
+    forgetWithdrawn,
+    booted() {
+      hasCause = true;
+      if (proven === undefined) return;
+      const lost = [...proven].find((print) => !bundled().has(print) || !hasAnchor(print));
+      if (lost !== undefined) breaks('Synced outlives a power failure', `${nameOf(lost)} is lost`);
+      const back = [...withdrawn].find((print) => bundled().has(print) && !standingPrints().has(print));
+      if (back !== undefined) breaks('withdrawn means gone', `${nameOf(back)} is back after a power failure`);
+      if (proven.size > 0 && !isJson(disk.read(`${stateFolder}/state.json`)))
+        breaks('Synced outlives a power failure', "the agent's records are lost");
+    },
+  };
+
+  function hasAnchor(print: string): boolean {
+    return printOf(`${anchorsFolder}/node-trust-${print.slice(0, 16)}.crt`) === print;
+  }
+}
+
+export const defaultPlaces = {
+  local: anchorsFolder,
+  distribution: '/usr/share/ca-certificates',
+  selection: '/etc/ca-certificates.conf',
+} as const;
+
+/** As docs/architecture.md has it: SHA-256 over the sorted fingerprints, each followed by one LF. */
+function digestOf(prints: ReadonlySet<string>): string {
+  const lines = [...prints].sort().map((print) => `${print}\n`);
+  return `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`;
+}
+
+function namedIn(details: string | null | undefined): ReadonlySet<string> {
+  const parsed = JSON.parse(details ?? '{}') as { readonly certificates?: readonly { readonly fingerprint: string }[] };
+  return new Set((parsed.certificates ?? []).map(({ fingerprint }) => fingerprint));
+}
+
+function isJson(content: Buffer | undefined): boolean {
+  try {
+    return typeof JSON.parse(content?.toString('utf8') ?? '') === 'object';
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,162 @@
+// A fake of the service manager with one unit, and of the runtime in it. Faithful: an InvocationID for each start, PID 1's link
+// below /run/systemd/units while the unit is not inactive, activating and deactivating, auto-restart, the start limit and
+// reset-failed, `show` with exit code 0. The runtime loads its trust pool once, when it starts or, as Go does, at its first
+// use some time later, and keeps it.
+
+import { readCertificates } from './certificates.ts';
+import type { Clock, Owner } from './clock.ts';
+import type { Disk } from './disk.ts';
+import type { Random } from './random.ts';
+import type { ToolRun } from './store-tool.ts';
+
+export const unit = 'containerd.service';
+const invocationLink = `/run/systemd/units/invocation:${unit}`;
+const storeFolder = '/etc/ssl/certs';
+
+export type StartTrouble = 'fails' | 'fails and comes back' | 'is slow' | 'keeps its process' | 'dies again';
+
+export interface RuntimeProcess {
+  readonly invocationId: string;
+  /** What it loaded of the bundle and, as Go does, of the files beside it; undefined: nothing yet. */
+  pool: { readonly bundle: ReadonlySet<string>; readonly beside: ReadonlySet<string> } | undefined;
+}
+
+export interface ServiceManager {
+  readonly process: RuntimeProcess | undefined;
+  readonly isActive: boolean;
+  readonly isSettled: boolean;
+  /** What the next starts do instead of working. */
+  readonly troubles: StartTrouble[];
+  systemctl(
+    args: readonly string[],
+    run: Pick<ToolRun, 'pause'>,
+  ): Promise<{ readonly exitCode: number; readonly stdout: string }>;
+  /** The process dies and is started again by the service manager. */
+  die(): void;
+  /** Somebody starts it where it is down. */
+  start(): void;
+}
+
+export interface ServiceOptions {
+  readonly clock: Clock;
+  readonly disk: Disk;
+  readonly random: Random;
+  /** With the boot all of it ends. */
+  readonly boot: Owner;
+  readonly loads: 'at start' | 'at first use';
+  /** Another process, or none, from here on. */
+  onChange(): void;
+}
+
+export function createServiceManager({ clock, disk, random, boot, loads, onChange }: ServiceOptions): ServiceManager {
+  let active: 'active' | 'activating' | 'deactivating' | 'inactive' | 'failed' = 'inactive';
+  let process: RuntimeProcess | undefined;
+  let jobs: Promise<void> = Promise.resolve();
+  let recentStarts: number[] = [];
+  const troubles: StartTrouble[] = [];
+  const pause = (milliseconds: number): Promise<void> => clock.pause(milliseconds, boot);
+  disk.makeFolders('/run/systemd/units');
+  disk.makeFolders('/run/systemd/system');
+
+  function setLink(target: string | undefined): void {
+    if (disk.find(invocationLink) !== undefined) disk.unlink(invocationLink);
+    if (target !== undefined) disk.symlink(target, invocationLink);
+  }
+
+  function end(state: typeof active): void {
+    process = undefined;
+    active = state;
+    setLink(undefined);
+    onChange();
+  }
+
+  async function bringUp(): Promise<void> {
+    const trouble = troubles.shift();
+    const now = clock.elapsedMs();
+    recentStarts = [...recentStarts.filter((at) => now - at < 10_000), now];
+    if (recentStarts.length > 5) return end('failed');
+    const invocationId = Array.from({ length: 32 }, () => random.below(16).toString(16)).join('');
+    const started: RuntimeProcess = { invocationId, pool: undefined };
+    process = started;
+    active = 'activating';
+    setLink(invocationId);
+    onChange();
+    if (loads === 'at start') clock.after(random.pick([0, 0, 120]), boot, () => load(started));
+    await pause(trouble === 'is slow' ? 20_000 : 500);
+    if (process !== started) return;
+    if (trouble === 'fails' || trouble === 'fails and comes back') {
+      end('failed');
+      if (trouble === 'fails and comes back') clock.after(15_000, boot, start);
+      return;
+    }
+    active = 'active';
+    if (loads === 'at first use') clock.after(random.pick([10, 3_000, 60_000]), boot, () => load(started));
+    if (trouble === 'dies again') clock.after(random.pick([50, 5_000]), boot, die);
+  }
+
+  function load(started: RuntimeProcess): void {
+    if (process !== started || started.pool !== undefined) return;
+    const beside = disk.names(storeFolder).flatMap((name) => readCertificates(disk.read(`${storeFolder}/${name}`)));
+    const bundle = readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`));
+    const printsOf = (certificates: typeof bundle): ReadonlySet<string> =>
+      new Set(certificates.map(({ fingerprint }) => fingerprint));
+    started.pool = { bundle: printsOf(bundle), beside: printsOf(beside) };
+  }
+
+  async function restart(): Promise<void> {
+    if (troubles[0] === 'keeps its process' && process !== undefined) {
+      troubles.shift();
+      return;
+    }
+    if (process !== undefined) {
+      active = 'deactivating';
+      await pause(random.pick([100, 1_700]));
+    }
+    process = undefined;
+    await bringUp();
+  }
+
+  function queue(job: () => Promise<void>): Promise<void> {
+    jobs = jobs.then(job);
+    return jobs;
+  }
+
+  function start(): void {
+    void queue(async () => (process === undefined ? bringUp() : undefined));
+  }
+
+  function die(): void {
+    if (process === undefined) return;
+    end('activating');
+    clock.after(random.pick([100, 5_000]), boot, start);
+  }
+
+  return {
+    get process() {
+      return process;
+    },
+    get isActive() {
+      return active === 'active';
+    },
+    get isSettled() {
+      return active === 'active' && process?.pool !== undefined;
+    },
+    troubles,
+    async systemctl([verb = ''], run) {
+      await run.pause(10);
+      if (verb === 'reset-failed') recentStarts = [];
+      if (verb === 'restart') {
+        await queue(restart);
+        return { exitCode: active === 'active' ? 0 : 1, stdout: '' };
+      }
+      const id = process?.invocationId ?? '';
+      const properties = { LoadState: 'loaded', ActiveState: active, SubState: active, InvocationID: id };
+      const stdout = Object.entries(properties)
+        .map(([name, value]) => `${name}=${value}\n`)
+        .join('');
+      return { exitCode: 0, stdout };
+    },
+    die,
+    start,
+  };
+}

@@ -1,0 +1,274 @@
+// One schedule, carried out: the world is set up, the events happen, everything is put right, and the host must converge and
+// then rest. Answers the first promise that was broken, with the story; the same schedule gives the same, to the last call.
+
+import { createHash } from 'node:crypto';
+import { type AgentProcess, type Agents, createAgents } from './agents.ts';
+import { createClock } from './clock.ts';
+import { createCluster } from './cluster.ts';
+import { findUnconverged } from './convergence.ts';
+import { createNode } from './node.ts';
+import { type Broken, createPromises, stateFolder } from './promises.ts';
+import { createRandom } from './random.ts';
+import { type Action, describeAction, describeEvent, type Schedule, type ScheduledEvent } from './schedule.ts';
+
+export interface Run {
+  readonly broken: Broken | undefined;
+  /** What happened, one line an event. */
+  readonly story: readonly string[];
+  /** Over every call of every process, with its time. */
+  readonly trace: string;
+}
+
+const start = new Date('2026-06-01T00:00:00Z');
+const minuteMs = 60_000;
+const longestMs = 5 * 60 * minuteMs;
+
+export async function simulate(schedule: Schedule, tellsCalls = false): Promise<Run> {
+  const { seed, isPooled, spreadMs, loads, events } = schedule;
+  const world = { isDead: false };
+  const random = createRandom(seed, 1);
+  const clock = createClock(start);
+  const story: string[] = [];
+  const trace = createHash('sha256');
+  let armed: { left: number; readonly event: ScheduledEvent }[] = [];
+  let isDown = false;
+  let isMended = false;
+  let isAgentDue = false;
+  let hasLostAgents = false;
+  let works = 0;
+
+  const time = (): string => `${(clock.elapsedMs() / 1000).toFixed(3).padStart(11)} s`;
+  const tell = (line: string): void => void story.push(`${time()}  ${line}`);
+  const node = createNode({
+    clock,
+    random,
+    loads,
+    onMeddled: () => promises.disturbed(),
+    onRuntimeChange() {
+      if (agents?.isRestarting() !== true) promises.disturbed();
+    },
+  });
+  const promises = createPromises({
+    disk: node.disk,
+    clock,
+    runtime: () => node.services,
+    onBroken: ({ promise, seen }) => tell(`BROKEN: ${promise}: ${seen}`),
+  });
+  const cluster = createCluster(clock);
+  let agents: Agents | undefined;
+  const started = createAgents({
+    clock,
+    random,
+    node,
+    cluster,
+    promises,
+    isPooled,
+    spreadMs,
+    note(line) {
+      trace.update(`${clock.elapsedMs()} ${line}\n`);
+      if (tellsCalls || !/^agent \d+ /.test(line)) tell(`    ${line}`);
+    },
+    onCall,
+    onRebuild,
+    onWork: () => (works += 1),
+    onEnd: () => startAgentAfter(2_000),
+  });
+  agents = started;
+
+  function onCall(isWrite: boolean): void {
+    if (armed.length === 0) return;
+    for (const waiting of armed) {
+      const { kind } = waiting.event.when;
+      if (kind === 'calls' || (kind === 'writes' && isWrite)) waiting.left -= 1;
+    }
+    const due = armed.filter(({ left }) => left <= 0);
+    if (due.length === 0) return;
+    armed = armed.filter(({ left }) => left > 0);
+    for (const { event } of due) perform(event.action);
+  }
+
+  function onRebuild(): void {
+    const due = armed.filter(({ event }) => event.when.kind === 'in a rebuild');
+    armed = armed.filter((waiting) => !due.includes(waiting));
+    for (const { event, left } of due) later(left - 1, () => perform(event.action));
+  }
+
+  /** Unless everything was put right meanwhile. */
+  function later(delayMs: number, run: () => void): void {
+    clock.after(delayMs, world, () => {
+      if (!isMended) run();
+    });
+  }
+
+  function startAgentAfter(delayMs: number): void {
+    if (isAgentDue) return;
+    isAgentDue = true;
+    clock.after(delayMs, world, () => {
+      isAgentDue = false;
+      if (!isDown && started.living().length === 0) started.start();
+    });
+  }
+
+  function killAgents(): void {
+    hasLostAgents = true;
+    for (const agent of started.living()) agent.kill();
+  }
+
+  function failPower(): void {
+    killAgents();
+    isDown = true;
+    node.powerFails();
+    clock.after(20_000, world, () => {
+      isDown = false;
+      promises.booted();
+      node.boot();
+      startAgentAfter(5_000);
+    });
+  }
+
+  function perform(action: Action): void {
+    tell(describeAction(action));
+    switch (action.kind) {
+      case 'secret':
+        return cluster.setSecret(action.content);
+      case 'api':
+        cluster.breakDown(action.fault, action.scope);
+        return later(action.forMs, () => cluster.breakDown(undefined, 'all'));
+      case 'lag':
+        return cluster.lag();
+      case 'watch':
+        return cluster.disturbWatches(action.how);
+      case 'label':
+        cluster.enable(action.isOn);
+        if (action.forMs !== undefined) later(action.forMs, () => cluster.enable(!action.isOn));
+        return;
+      case 'clock':
+        return clock.jump(action.byMs);
+      default:
+        if (!isDown) performOnHost(action);
+    }
+  }
+
+  function performOnHost(
+    action: Exclude<Action, { kind: 'secret' | 'api' | 'lag' | 'watch' | 'label' | 'clock' }>,
+  ): void {
+    const [agent] = started.living();
+    switch (action.kind) {
+      case 'kill':
+        killAgents();
+        return startAgentAfter(10_000);
+      case 'terminate':
+        hasLostAgents = true;
+        return agent?.terminate();
+      case 'second agent':
+        return startSecond();
+      case 'power failure':
+        return failPower();
+      case 'old records':
+        killAgents();
+        forgetNewerFields();
+        return startAgentAfter(10_000);
+      case 'tool':
+        return void node.toolTroubles.push(...Array.from({ length: action.times }, () => action.trouble));
+      case 'disk full':
+        node.disk.isFull = true;
+        return later(action.forMs, () => void (node.disk.isFull = false));
+      case 'runtime':
+        promises.disturbed();
+        if (action.how === 'dies') return node.services.die();
+        return void node.start('systemctl', ['restart']).end.then(() => promises.disturbed());
+      case 'next start':
+        return void node.services.troubles.push(action.trouble);
+      case 'store':
+        return node.meddle(action.how);
+      default:
+        action satisfies never;
+    }
+  }
+
+  function startSecond(): void {
+    if (started.living().length !== 1) return;
+    const second: AgentProcess = started.start();
+    clock.after(30_000, world, () => second.terminate());
+  }
+
+  /** As an agent reads them that was made before these fields were. */
+  function forgetNewerFields(): void {
+    const path = `${stateFolder}/state.json`;
+    const text = node.disk.read(path)?.toString('utf8');
+    if (text === undefined) return;
+    const newer = new Set(['withdrawn', 'held', 'rewritten', 'version']);
+    const [first = '', ...rest] = text.split('\n');
+    const whole = JSON.parse([first, ...rest].join('\n'), function (this: unknown, key, value: unknown) {
+      const isTop = typeof this === 'object' && this !== null && 'runtime' in this;
+      return newer.has(key) && !(key === 'version' && isTop) ? undefined : value;
+    }) as object;
+    node.disk.put(path, `${JSON.stringify(whole)}\n`);
+    node.disk.syncAll();
+    promises.disturbed();
+    promises.forgetWithdrawn();
+  }
+
+  function mend(): void {
+    tell('everything is put right, and the operator asks to try again');
+    armed = [];
+    isMended = true;
+    cluster.breakDown(undefined, 'all');
+    cluster.enable(true);
+    cluster.annotate('node-trust-agent/retry', 'now');
+    node.mend();
+    promises.disturbed();
+    if (started.living().length === 0) startAgentAfter(1_000);
+  }
+
+  async function settle(): Promise<void> {
+    const until = clock.elapsedMs() + longestMs;
+    const look = (): string | undefined =>
+      findUnconverged({
+        disk: node.disk,
+        cluster,
+        promises,
+        services: node.services,
+        hasLostAgents,
+        hasAgent: started.living().length === 1,
+      });
+    let missing = look() ?? 'nothing was looked at';
+    while (missing !== undefined && promises.broken === undefined) {
+      if (clock.elapsedMs() >= until) return promises.breaks('the host converges', missing);
+      await clock.runUntil(clock.elapsedMs() + 2 * minuteMs);
+      const found = look();
+      if (found === undefined) break;
+      missing = found;
+    }
+    if (promises.broken !== undefined) return;
+    await clock.runUntil(clock.elapsedMs() + 12 * minuteMs);
+    const before = works;
+    await clock.runUntil(clock.elapsedMs() + 30 * minuteMs);
+    if (works !== before)
+      promises.breaks('an idle pass does nothing', `${works - before} things were done in half an hour of peace`);
+    const late = look();
+    if (late !== undefined) promises.breaks('the host converges', late);
+  }
+
+  node.disk.syncAll();
+  await clock.runUntil(5_000);
+  started.start();
+  for (const event of events) {
+    if (promises.broken !== undefined) break;
+    await clock.runUntil(clock.elapsedMs() + event.afterMs);
+    if (event.when.kind === 'at once') perform(event.action);
+    else {
+      tell(`next: ${describeEvent(event)}`);
+      armed.push({ left: event.when.count + 1, event });
+    }
+  }
+  if (promises.broken === undefined) {
+    await clock.runUntil(clock.elapsedMs() + minuteMs);
+    mend();
+    await clock.runUntil(clock.elapsedMs() + 40_000);
+    await settle();
+  }
+  killAgents();
+  const { broken } = promises;
+  return { broken, story, trace: trace.digest('hex') };
+}

@@ -63,6 +63,7 @@ export function createCluster(clock: Clock): Cluster {
   let fault: ApiFault | undefined;
   let scope: 'all' | 'secret' = 'all';
   let lags = 0;
+  let laggedAtMs = Number.NEGATIVE_INFINITY;
   let isExpired = false;
   let isMute = false;
   let watches: OpenWatch[] = [];
@@ -102,6 +103,7 @@ export function createCluster(clock: Clock): Cluster {
 
   function answerSecret(request: KubeRequest, owner: ClientOwner): AnswerObject {
     const isLagging = lags > 0;
+    if (isLagging) laggedAtMs = clock.elapsedMs();
     lags = Math.max(0, lags - 1);
     if (secret === undefined || isLagging) {
       if (secret === undefined) owner.onServed({ kind: 'absent' });
@@ -236,7 +238,8 @@ export function createCluster(clock: Clock): Cluster {
       if (fault !== undefined && scope === 'all') cutWatches();
     },
     lag() {
-      lags = 1;
+      // Twice within the time that the agent takes to ask again is what it believes.
+      if (clock.elapsedMs() - laggedAtMs > 5_000) lags = 1;
     },
     disturbWatches(how) {
       if (how === 'expired') isExpired = true;

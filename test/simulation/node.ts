@@ -157,6 +157,13 @@ export function createNode({ clock, random, loads, onRuntimeChange, onMeddled }:
         tear(bundle);
         clock.after(random.pick([100, 2_000]), boot, rebuild);
         return;
+      case 'restarts the runtime on a torn bundle and mends it':
+        tear(bundle);
+        void start('systemctl', ['restart']).end.then(() => {
+          rebuild();
+          onMeddled();
+        });
+        return;
       case 'brings back an old bundle':
         return replace(bundlePath, bundles.length === 0 ? bundle : random.pick(bundles));
       default:

@@ -18,6 +18,7 @@ export type StoreMeddling =
   | 'adds a broken anchor'
   | 'tears the bundle'
   | 'tears the bundle and mends it'
+  | 'restarts the runtime on a torn bundle and mends it'
   | 'brings back an old bundle';
 
 export type Action =
@@ -153,6 +154,7 @@ const meddlings: readonly StoreMeddling[] = [
   'adds a broken anchor',
   'tears the bundle',
   'tears the bundle and mends it',
+  'restarts the runtime on a torn bundle and mends it',
   'brings back an old bundle',
   'brings back an old bundle',
 ];

@@ -7,11 +7,16 @@ import { readCertificates } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Random } from './random.ts';
-import type { ToolRun } from './store-tool.ts';
+import { listInputs, type ToolRun } from './store-tool.ts';
 
 export const unit = 'containerd.service';
 const invocationLink = `/run/systemd/units/invocation:${unit}`;
 const storeFolder = '/etc/ssl/certs';
+const inputs = {
+  local: '/usr/local/share/ca-certificates',
+  distribution: '/usr/share/ca-certificates',
+  selection: '/etc/ca-certificates.conf',
+} as const;
 
 export type StartTrouble = 'fails' | 'fails and comes back' | 'is slow' | 'keeps its process' | 'dies again';
 
@@ -94,13 +99,30 @@ export function createServiceManager({ clock, disk, random, boot, loads, onChang
     if (trouble === 'dies again') clock.after(random.pick([50, 5_000]), boot, die);
   }
 
+  /**
+   * At its first use a process of which is noted what it loads may meet a bundle that somebody has damaged: the limit of
+   * docs/adr/0004, which is not simulated.
+   */
   function load(started: RuntimeProcess): void {
     if (process !== started || started.pool !== undefined) return;
+    if (loads === 'at first use' && isDamaged()) {
+      clock.after(1_000, boot, () => load(started));
+      return;
+    }
     const beside = disk.names(storeFolder).flatMap((name) => readCertificates(disk.read(`${storeFolder}/${name}`)));
     const bundle = readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`));
     const printsOf = (certificates: typeof bundle): ReadonlySet<string> =>
       new Set(certificates.map(({ fingerprint }) => fingerprint));
     started.pool = { bundle: printsOf(bundle), beside: printsOf(beside) };
+  }
+
+  /** Whether an input is not in the bundle. */
+  function isDamaged(): boolean {
+    const bundled = readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`)).map(
+      ({ fingerprint }) => fingerprint,
+    );
+    const wanted = listInputs(disk, inputs).flatMap((path) => readCertificates(disk.read(path)));
+    return wanted.some(({ fingerprint }) => !bundled.includes(fingerprint));
   }
 
   async function restart(): Promise<void> {

@@ -57,8 +57,8 @@ type RuntimeService = new (
 const callTimeoutMs = 5_000;
 
 /**
- * Why the runtime behind this socket, a path of this machine, cannot serve a kubelet, or undefined. One without CRI, as
- * containerd is with the plugin disabled, serves none anyway: nothing is held against it. The network is not its own.
+ * Why the runtime behind this socket, a path of this machine, cannot serve a kubelet, or undefined. The network is not its own
+ * business.
  */
 export async function findCriFault(socketPath: string): Promise<string | undefined> {
   const { credentials, loadPackageDefinition, status } = await import('@grpc/grpc-js');
@@ -83,7 +83,8 @@ export async function findCriFault(socketPath: string): Promise<string | undefin
     return ready.status ? undefined : `CRI Status: RuntimeReady is false: ${ready.reason} ${ready.message}`.trim();
   } catch (error) {
     const { code, details } = error as ServiceError;
-    return code === status.UNIMPLEMENTED ? undefined : `CRI does not answer: ${details}`;
+    if (code !== status.UNIMPLEMENTED) return `CRI does not answer: ${details}`;
+    return 'it serves no CRI: the plugin is disabled, and the kubelet uses another runtime'; // as in Docker's package
   } finally {
     client.close();
   }

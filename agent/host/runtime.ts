@@ -133,7 +133,8 @@ function createSystemdRuntime(
   /** What systemctl complains of, or nothing. The unit itself is the judge: a lost connection to PID 1 proves nothing. */
   async function tell(verb: 'reset-failed' | 'restart', signal: AbortSignal): Promise<string> {
     try {
-      await commands.run('systemctl', [verb, unit], { timeoutMs: restartTimeoutMs }, signal);
+      const timeoutMs = verb === 'restart' ? restartTimeoutMs : askTimeoutMs;
+      await commands.run('systemctl', [verb, unit], { timeoutMs }, signal);
       return '';
     } catch (error) {
       if (error instanceof AgentError && (error.code === 'ToolFailed' || error.code === 'ToolTimedOut'))

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import type { V1Node, V1Pod } from '@kubernetes/client-node';
 import { createCertificate } from '../support/certificates.ts';
 import { type Annotations, ownAnnotations, prefix, secret, syncedWith } from '../support/cluster.ts';
-import { createKubectl, withToken } from './kubectl.ts';
+import { pinCluster, withToken } from './kubectl.ts';
 
 const poolLabel = `${prefix}enabled`;
 const agentPods = ['pods', '--namespace=kube-system', '--selector=app.kubernetes.io/name=node-trust-agent'] as const;
@@ -34,11 +34,13 @@ if (TEST_CLUSTER !== '1' || TEST_IMAGE === '') {
 }
 
 const interrupted = new AbortController();
-process.once('SIGINT', () => interrupted.abort(new Error('interrupted: cleaning up')));
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => interrupted.abort(new Error('interrupted: cleaning up')));
 const [corp, next] = [createCertificate({ subject: 'Test Root' }), createCertificate({ subject: 'Test Root' })];
-const kubectl = createKubectl();
 
 await using cleanup = new AsyncDisposableStack();
+const { kubectl, server } = await pinCluster(cleanup);
+process.stdout.write(`the cluster at ${server}\n`);
 const nodes = await step('the cluster is one that this may be tried on', findNodes);
 const overlay = await writeOverlay();
 cleanup.defer(() => step('what was put into the cluster is gone', cleanUp));
@@ -99,6 +101,8 @@ async function findNodes(): Promise<readonly string[]> {
   const linux = items.filter(
     ({ metadata, status }) =>
       metadata?.labels?.['kubernetes.io/os'] === 'linux' &&
+      metadata.labels['type'] !== 'virtual-kubelet' &&
+      metadata.labels['eks.amazonaws.com/compute-type'] !== 'fargate' &&
       status?.conditions?.some(({ type, status: is }) => type === 'Ready' && is === 'True'),
   );
   assert(linux.length > 0, 'no Linux node of the cluster is ready');
@@ -182,15 +186,33 @@ async function disable(): Promise<void> {
   await agentsAreGone();
 }
 
-/** Safe to run at any point: without a pool there is no agent, and an agent that goes has taken its trust away. */
+/**
+ * Without a pool there is no agent, and an agent that goes takes its trust away if it can: what a Node says of what is left
+ * stays there. Each part is done whatever became of the others.
+ */
 async function cleanUp(): Promise<void> {
-  await kubectl.run(['label', 'nodes', ...nodes, `${poolLabel}-`]);
-  await agentsAreGone();
-  await kubectl.run(['delete', '--ignore-not-found', ...theSecret]);
-  await kubectl.run(['delete', '--ignore-not-found', '--kustomize', overlay]);
-  const names = new Set((await readNodes()).flatMap(Object.keys));
-  if (names.size > 0)
-    await kubectl.run(['annotate', 'nodes', ...nodes, ...[...names].map((name) => `${prefix}${name}-`)]);
+  const parts = [
+    () => kubectl.run(['label', 'nodes', '--all', `${poolLabel}-`]),
+    agentsAreGone,
+    () => kubectl.run(['delete', '--ignore-not-found', ...theSecret]),
+    () => kubectl.run(['delete', '--ignore-not-found', '--kustomize', overlay]),
+    forgetNodes,
+  ];
+  const failures: unknown[] = [];
+  for (const part of parts) await part().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw new AggregateError(failures, 'not everything could be cleaned up');
+}
+
+async function forgetNodes(): Promise<void> {
+  const left: string[] = [];
+  for (const { metadata } of await kubectl.list<V1Node>('nodes')) {
+    const told = ownAnnotations({ metadata: metadata ?? {} });
+    const name = metadata?.name ?? '';
+    if (Number(told['certificates'] ?? 0) > 0) left.push(name);
+    else if (Object.keys(told).length > 0)
+      await kubectl.run(['annotate', 'node', name, ...Object.keys(told).map((key) => `${prefix}${key}-`)]);
+  }
+  assert.deepEqual(left, [], 'nodes that still trust what this has put there: run `node-trust remove` on them');
 }
 
 async function agentsAreGone(): Promise<void> {
@@ -199,8 +221,11 @@ async function agentsAreGone(): Promise<void> {
 
 async function until(look: () => Promise<boolean>, signal?: AbortSignal): Promise<void> {
   const end = Date.now() + patienceMs;
-  while (!(await look())) {
-    if (Date.now() > end) throw new Error(`waited ${patienceMs / 1_000} s in vain`);
+  for (;;) {
+    // An API server that does not answer for a moment is no reason to give up.
+    const answer = await look().catch(String);
+    if (answer === true) return;
+    if (Date.now() > end) throw new Error(`waited ${patienceMs / 1_000} s in vain${answer && `: ${answer}`}`);
     await delay(lookEveryMs, undefined, { signal });
   }
 }

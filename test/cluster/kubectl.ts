@@ -33,25 +33,37 @@ export function createKubectl(...options: readonly string[]): Kubectl {
 }
 
 interface Config {
-  readonly clusters: readonly { readonly cluster: object }[];
+  readonly clusters: readonly { readonly cluster: { readonly server: string } }[];
+}
+
+/** The cluster of the current context, whatever becomes of that context meanwhile. */
+export async function pinCluster(
+  cleanup: AsyncDisposableStack,
+): Promise<{ readonly kubectl: Kubectl; readonly server: string }> {
+  const config = JSON.parse(await createKubectl().run(readConfig)) as Config;
+  return { kubectl: await withConfig(config, cleanup), server: config.clusters[0]?.cluster.server ?? '' };
 }
 
 /** The same cluster with this token alone: `--token` would leave a client certificate of the kubeconfig in force. */
 export async function withToken(kubectl: Kubectl, token: string, cleanup: AsyncDisposableStack): Promise<Kubectl> {
-  const config = JSON.parse(
-    await kubectl.run(['config', 'view', '--raw', '--minify', '--flatten', '--output=json']),
-  ) as Config;
-  const folder = await mkdtemp(join(tmpdir(), 'node-trust-cluster-'));
-  cleanup.defer(() => rm(folder, { recursive: true }));
-  const kubeconfig = {
+  const { clusters } = JSON.parse(await kubectl.run(readConfig)) as Config;
+  const config = {
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: 'cluster', cluster: config.clusters[0]?.cluster }],
+    clusters: [{ name: 'cluster', cluster: clusters[0]?.cluster }],
     users: [{ name: 'agent', user: { token } }],
     contexts: [{ name: 'agent', context: { cluster: 'cluster', user: 'agent' } }],
     'current-context': 'agent',
   };
+  return withConfig(config, cleanup);
+}
+
+const readConfig = ['config', 'view', '--raw', '--minify', '--flatten', '--output=json'] as const;
+
+async function withConfig(config: object, cleanup: AsyncDisposableStack): Promise<Kubectl> {
+  const folder = await mkdtemp(join(tmpdir(), 'node-trust-cluster-'));
+  cleanup.defer(() => rm(folder, { recursive: true }));
   const file = join(folder, 'kubeconfig');
-  await writeFile(file, JSON.stringify(kubeconfig), { mode: 0o600 });
-  return createKubectl(`--kubeconfig=${file}`);
+  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+  return createKubectl(`--kubeconfig=${file}`, '--request-timeout=30s');
 }

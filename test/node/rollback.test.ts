@@ -61,9 +61,9 @@ test('kill -9 at every step of a rotation, then a start, ends synced', async (t)
   await stage.says(syncedWith(corp, old));
   for (const steps of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) {
     const next = createCertificate({ subject: `Root ${steps}` });
-    const killed = agent.killAfter(steps);
+    const killed = await agent.killAfter(steps);
     stage.apply({ corp: corp.pem, other: next.pem });
-    t.diagnostic(`killed after: ${await killed}`);
+    t.diagnostic(`killed after: ${await killed.done}`);
     agent = await stage.startAgent();
     await stage.says(syncedWith(corp, next));
     await stage.assertStore([corp, next], [old]);

@@ -159,10 +159,7 @@ export function createNode({ clock, random, loads, onRuntimeChange, onMeddled }:
         return;
       case 'restarts the runtime on a torn bundle and mends it':
         tear(bundle);
-        void start('systemctl', ['restart']).end.then(() => {
-          rebuild();
-          onMeddled();
-        });
+        void start('systemctl', ['restart']).end.then(rebuild).then(onMeddled);
         return;
       case 'brings back an old bundle':
         return replace(bundlePath, bundles.length === 0 ? bundle : random.pick(bundles));

@@ -118,11 +118,11 @@ export function createServiceManager({ clock, disk, random, boot, loads, onChang
 
   /** Whether an input is not in the bundle. */
   function isDamaged(): boolean {
-    const bundled = readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`)).map(
-      ({ fingerprint }) => fingerprint,
+    const bundled = new Set(
+      readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`)).map(({ fingerprint }) => fingerprint),
     );
     const wanted = listInputs(disk, inputs).flatMap((path) => readCertificates(disk.read(path)));
-    return wanted.some(({ fingerprint }) => !bundled.includes(fingerprint));
+    return wanted.some(({ fingerprint }) => !bundled.has(fingerprint));
   }
 
   async function restart(): Promise<void> {

@@ -21,7 +21,7 @@ export interface Journal {
   readonly writes: () => readonly JournalEntry[];
 }
 
-const patienceMs = 30_000;
+const patienceMs = 60_000;
 const reads = new Set<Verb>(['get', 'list', 'watch']);
 
 export function createJournal(): Journal {

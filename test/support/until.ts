@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { setImmediate as next } from 'node:timers/promises';
 
 /** For a machine that has much else to do. */
-const patienceNs = 30_000_000_000n;
+const patienceNs = 60_000_000_000n;
 
 /** Looks again and again until there is an answer that is neither false nor empty. */
 export async function until<Answer>(look: () => Promise<Answer>): Promise<Answer> {

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { type Client, credentials, loadPackageDefinition, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { until } from '../../support/until.ts';
 
 /** Fields as in cri.proto, in its own spelling; what is left out has its zero value. */
 export type Message = Readonly<Record<string, unknown>>;
@@ -80,7 +81,8 @@ export function connectCri(socketPath: string): Cri {
       return { id: String(container_id), sandboxId: String(pod_sandbox_id) };
     },
     async inspect({ id }) {
-      const { status, info } = (await call(runtime, 'ContainerStatus', { container_id: id, verbose: true })) as {
+      const asked = (): Promise<unknown> => call(runtime, 'ContainerStatus', { container_id: id, verbose: true });
+      const { status, info } = (await askAgain(asked)) as {
         readonly status: { readonly state: ContainerFacts['state']; readonly exit_code: number };
         readonly info: Readonly<Record<string, string>>;
       };
@@ -88,21 +90,31 @@ export function connectCri(socketPath: string): Cri {
       return { state: status.state, exitCode: status.exit_code, pid };
     },
     async stop({ id }, timeout) {
-      const stop = (): Promise<unknown> => call(runtime, 'StopContainer', { container_id: id, timeout });
-      // A container that restarts containerd while it is being stopped cuts this call; a kubelet then asks again.
-      await stop().catch((error: unknown) => {
-        if ((error as ServiceError).code !== status.UNAVAILABLE) throw error;
-        return stop();
-      });
+      await askAgain(() => call(runtime, 'StopContainer', { container_id: id, timeout }));
     },
     async remove({ id, sandboxId }) {
-      await call(runtime, 'RemoveContainer', { container_id: id });
-      await call(runtime, 'StopPodSandbox', { pod_sandbox_id: sandboxId });
-      await call(runtime, 'RemovePodSandbox', { pod_sandbox_id: sandboxId });
+      await askAgain(() => call(runtime, 'RemoveContainer', { container_id: id }));
+      await askAgain(() => call(runtime, 'StopPodSandbox', { pod_sandbox_id: sandboxId }));
+      await askAgain(() => call(runtime, 'RemovePodSandbox', { pod_sandbox_id: sandboxId }));
     },
     [Symbol.dispose]() {
       runtime.close();
       images.close();
     },
   };
+}
+
+/** A restart of containerd cuts calls that are under way; a kubelet then asks again. All of these may be asked twice. */
+function askAgain<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  return until(async () => {
+    try {
+      return { answer: await ask() };
+    } catch (error) {
+      if ((error as ServiceError).code !== status.UNAVAILABLE) throw error;
+      return false;
+    }
+  }).then((answered) => {
+    if (answered === false) throw new TypeError('until() answers with what is not false');
+    return answered.answer;
+  });
 }

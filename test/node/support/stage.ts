@@ -31,8 +31,8 @@ export interface RunningAgent extends RunningContainer {
   stop(): Promise<number>;
   /** kill -9 of its main process; answers once the runtime knows. */
   kill(): Promise<void>;
-  /** kill -9 as soon as it has logged so many more steps; answers with the last of them once the runtime knows. */
-  killAfter(steps: number): Promise<string>;
+  /** kill -9 as soon as it has logged so many more steps than now; `done` is the last of them, once the runtime knows. */
+  killAfter(steps: number): Promise<{ readonly done: Promise<string> }>;
   log(): Promise<string>;
 }
 
@@ -231,18 +231,23 @@ function createRunningAgent(
       await untilGone();
     },
     async killAfter(steps) {
-      const last = await node.sh(`${watchSteps} ${await pid()} ${logFile} ${steps}`);
-      await untilGone();
-      return /"step":"([^"]*)"/.exec(last)?.[1] ?? last;
+      const before = Number(await node.sh(`grep -c 'step done' ${logFile} || true`));
+      const watching = node.sh(`${watchSteps} ${await pid()} ${logFile} ${before + steps}`);
+      const done = async (): Promise<string> => {
+        const last = await watching;
+        await untilGone();
+        return /"step":"([^"]*)"/.exec(last)?.[1] ?? last;
+      };
+      return { done: done() };
     },
     log: () => node.sh(`cat ${logFile}`),
   };
 }
 
-/** PID, log, number: the log is read from here on, and the process is killed by whom sees the step first. */
+/** PID, log, number: the process is killed as soon as so many steps are in its log. */
 const watchSteps = `sh -c '
 pid=$0; file=$1; left=$2
-tail -n 0 -F --pid=$pid $file 2>/dev/null | while read -r line; do
+tail -n +1 -F --pid=$pid $file 2>/dev/null | while read -r line; do
   case $line in *"step done"*) left=$((left - 1)) ;; esac
   [ $left -gt 0 ] || { kill -9 $pid; echo "$line"; break; }
 done'`;

@@ -44,6 +44,8 @@ const unitFolders = [
   '/usr/lib/systemd/system',
   '/lib/systemd/system',
 ];
+/** With these a restart leaves the shims, and so the containers, alone (systemd.kill(5)); containerd's own unit says `process`. */
+const gentleKillModes: ReadonlySet<string> = new Set(['process', 'none']);
 const askTimeoutMs = 10_000;
 /** Longer than systemd's defaults for stopping and starting, 90 s each, so that systemd and not we cut it off. */
 const restartTimeoutMs = 200_000;
@@ -100,7 +102,7 @@ function createSystemdRuntime(
   async function ask(signal: AbortSignal): Promise<Answer> {
     let output: string;
     try {
-      const properties = 'LoadState,ActiveState,SubState,InvocationID';
+      const properties = 'LoadState,ActiveState,SubState,InvocationID,KillMode';
       ({ stdout: output } = await commands.run(
         'systemctl',
         ['show', '-p', properties, unit],
@@ -119,6 +121,10 @@ function createSystemdRuntime(
       return { kind: 'unknown', unit, evidence: 'systemctl show printed no state' };
     }
     const state = `its state is ${load}, ${active} (${facts.get('SubState') ?? ''})`;
+    const killMode = facts.get('KillMode');
+    if (killMode !== undefined && !gentleKillModes.has(killMode)) {
+      return { kind: 'unknown', unit, evidence: `its KillMode is ${killMode}: a restart would end its containers` };
+    }
     if (load === 'loaded' && active === 'active' && invocationId) return { kind: 'running', unit, invocationId };
     const settled = active === 'inactive' || active === 'failed';
     return { kind: settled ? 'stopped' : 'on-its-way', unit, evidence: state };

@@ -91,6 +91,19 @@ test('only a loaded and active unit with an ID counts as running, and what canno
   }
 });
 
+test('a unit whose restart would end its containers is not restarted, and that is told', async (t) => {
+  hurry(t);
+  await using node = await createNode();
+  const show = `${answer('loaded', 'active', 'running', id)}\necho "$1" >> ${node.at('/run/asked')}`;
+  await node.write(systemctl, `#!/bin/sh\n${show}\necho KillMode=control-group\n`, 0o755);
+  const runtime = await detect(node);
+  const message = /its KillMode is control-group: a restart would end its containers/;
+  await assert.rejects(runtime.restart('running', signal), { code: 'RuntimeUnknown', message });
+  assert.doesNotMatch(await node.read('/run/asked'), /restart/);
+  await node.write(systemctl, `#!/bin/sh\n${show}\necho KillMode=process\n`, 0o755);
+  assert.equal(await runtime.identify(signal), id);
+});
+
 test('without a systemctl, and with one that hangs, nothing is known and nothing is claimed', async (t) => {
   await using node = await createNode();
   await node.remove(link);

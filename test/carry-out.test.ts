@@ -218,6 +218,16 @@ test('what somebody else has changed is repaired and told, and costs no restart'
   assert.deepEqual((await pass(node, present(corp))).repaired, [], 'a withdrawal is no drift');
 });
 
+test('a certificate that is taken out and put back before anything was proven is an addition, and no drift', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  const interval = { restartIntervalMs: 300_000, at: 1 };
+  assert.deepEqual(outcome(await pass(node, present(corp), interval)), ['Waiting', 'RestartDeferred']);
+  const back = await pass(node, present(corp, next), { at: 2 });
+  assert.deepEqual([back.repaired, outcome(back)], [[], ['Synced', '']]);
+  assert.equal(await restarts(node), 1, 'the process that runs has loaded it');
+});
+
 test('a path that was repaired five times within ten minutes is left alone, and everything else is not', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

@@ -90,8 +90,8 @@ async function planAgainstDrift(
   host: Host,
   now: Date,
 ): Promise<DriftPlan> {
-  const drifts = findDrift(desired, proven, observed, host.places);
-  const known = (await host.facts.read()).repairs;
+  const { withdrawn, repairs: known } = await host.facts.read();
+  const drifts = findDrift(desired, { proven, withdrawn: new Set(withdrawn) }, observed, host.places);
   if (drifts.length === 0)
     return { plan: planTrust(desired, observed), repaired: [], fight: undefined, repairs: known };
   const { repaired, fought, until, repairs } = judgeDrift(drifts, known ?? {}, now);

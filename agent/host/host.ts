@@ -69,8 +69,6 @@ export async function openHost(options: HostOptions): Promise<Host> {
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': async ({ name }) => {
       await noteWithdrawn((names) => [...names.filter((known) => known !== name), name].slice(-maxWithdrawn));
-      const { proven } = await facts.read();
-      if (proven !== undefined) await facts.update({ proven: proven.filter((known) => known !== name) });
       await store.removeAnchor(name);
     },
     'rebuild-store': async ({ certificates, withdrawn }, signal) => {

@@ -26,14 +26,20 @@ export type Repairs = Readonly<Record<string, readonly string[]>>;
 const windowMs = 10 * 60_000;
 const maxRepairs = 5;
 
-/** Of what was proven and is still desired; what is being added or taken away, or was begun by us and not ended, is no drift. */
+/**
+ * Of what was proven and is still desired; what is being added or taken away, was taken away by us, or was begun by us and not
+ * ended, is no drift.
+ */
 export function findDrift(
   desired: TrustBundle,
-  proven: ReadonlySet<string>,
+  { proven, withdrawn }: { readonly proven: ReadonlySet<string>; readonly withdrawn: ReadonlySet<string> },
   { store, record }: Observation,
   { bundlePath, anchorPath, linkPath }: StorePlaces,
 ): readonly Drift[] {
-  const settled = desired.certificates.filter(({ fingerprint }) => proven.has(anchorName(fingerprint)));
+  const settled = desired.certificates.filter(({ fingerprint }) => {
+    const name = anchorName(fingerprint);
+    return proven.has(name) && !withdrawn.has(name);
+  });
   const wanted = new Set<string>(desired.certificates.map(({ fingerprint }) => anchorName(fingerprint)));
   const anchors = new Map(store.anchors.map(({ name, certificate }) => [name, certificate]));
   const isIntact = (fingerprint: string, name: AnchorName): boolean => anchors.get(name)?.fingerprint === fingerprint;

@@ -43,8 +43,14 @@ function observed(store: Partial<Observation['store']> = {}, record: Observation
   };
 }
 
-const find = (host: Observation, known: ReadonlySet<string> = proven): readonly string[] =>
-  findDrift(desired, known, host, places).map(({ path, seen }) => `${path}: ${seen}`);
+const find = (
+  host: Observation,
+  known: ReadonlySet<string> = proven,
+  withdrawn: readonly AnchorName[] = [],
+): readonly string[] =>
+  findDrift(desired, { proven: known, withdrawn: new Set(withdrawn) }, host, places).map(
+    ({ path, seen }) => `${path}: ${seen}`,
+  );
 
 test('a host that is as it was proven has not drifted', () => {
   assert.deepEqual(find(observed()), []);
@@ -68,6 +74,7 @@ test('an anchor that is gone or holds something else, a bundle without it, and l
 test('what is being added or taken away, and a rebuild of ours that did not end, is no drift', () => {
   const half = observed({ anchors: [first], derived: [first.name], bundle: new Set([first.certificate.fingerprint]) });
   assert.deepEqual(find(half, new Set([first.name])), []);
+  assert.deepEqual(find(half, proven, [second.name]), [], 'taken away by us, and desired again');
   const leaving = nameOf(parse(other));
   assert.deepEqual(find(observed({ derived: [first.name, second.name, leaving] }), new Set([...proven, leaving])), []);
   const rebuild = { bundle: desired.digest, at: fixedNow.toISOString(), before: 'process' };

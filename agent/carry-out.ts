@@ -12,7 +12,7 @@ import { type Drift, findDrift, judgeDrift, maskDrift, type Repairs } from './tr
 import { anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
 import { planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
-import { type HeldFailure, type Status, sentence } from './trust/status.ts';
+import { type Status, sentence } from './trust/status.ts';
 
 export interface Work {
   readonly carried: Carried;
@@ -46,14 +46,16 @@ export async function carryOut(
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   const proven = await readProven(host, before);
+  const retryMark = await readRetryMark(host, context.retryMark);
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
     carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
   for (let round = 1; round <= 2; round += 1) {
     const { plan, repaired, fight, repairs } = await planAgainstDrift(desired, proven, after, host, context.now());
     if (plan.length === 0 && fight !== undefined) return end(fight);
     if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
-    const held = await readHeld(host, context.retryMark);
-    const isSame = held?.world === digestWorld(desired, after) && !isNewWish(context.retryMark, held.retryMark);
+    const { held } = await host.facts.read();
+    const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
+    const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
     await host.facts.update({ repairs });
     drifts.push(...repaired);
@@ -68,7 +70,7 @@ export async function carryOut(
       carried = { kind: 'failed', error: undone.error };
       after = undone.after;
     }
-    await noteHeld(carried, digestWorld(desired, after), host, context.retryMark);
+    await noteHeld(carried, digestWorld(desired, after), host, retryMark);
     if (carried.kind !== 'done') return end(carried);
     if (fight !== undefined) return end(fight);
   }
@@ -121,16 +123,11 @@ async function readProven(host: Host, before: Observation): Promise<ReadonlySet<
   return new Set(found);
 }
 
-/** A wish that could not be read when it failed was perhaps there already: the first that can be read is taken for that. */
-async function readHeld(host: Host, retryMark: string | undefined): Promise<HeldFailure | undefined> {
-  const { held } = await host.facts.read();
-  if (held === undefined || held.retryMark !== undefined || retryMark === undefined) return held;
-  await host.facts.update({ held: { ...held, retryMark } });
-  return { ...held, retryMark };
-}
-
-function isNewWish(now: string | undefined, then: string | undefined): boolean {
-  return now !== undefined && now !== '' && now !== then;
+/** The Node's wish to try again; where it cannot be read, the last that could be. */
+async function readRetryMark(host: Host, read: string | undefined): Promise<string> {
+  if (read === undefined) return (await host.facts.read()).retryMark ?? '';
+  await host.facts.update({ retryMark: read === '' ? undefined : read });
+  return read;
 }
 
 function restarts({ kind }: Step): boolean {
@@ -206,7 +203,7 @@ function applying(
   };
 }
 
-async function noteHeld(carried: Carried, world: string, host: Host, retryMark: string | undefined): Promise<void> {
+async function noteHeld(carried: Carried, world: string, host: Host, retryMark: string): Promise<void> {
   const error = carried.kind === 'failed' && carried.error.retry === 'content' ? carried.error : undefined;
   const message = error && sentence(error.message, error.remedy);
   await host.facts.update({ held: error && message ? { world, retryMark, code: error.code, message } : undefined });

@@ -20,6 +20,8 @@ export interface Facts {
   readonly runtime: RuntimeRecord;
   /** A failure of the class `content`, and the state of the world in which it happened. */
   readonly held?: HeldFailure;
+  /** The last wish to try again that could be read. */
+  readonly retryMark?: string;
   /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
   readonly proven?: readonly AnchorName[];
   readonly repairs?: Repairs;
@@ -127,11 +129,12 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
         record({ bundle: text, at: time, before: text, after: optional(text), version: optional(text) }),
       ),
       loaded: optional(record({ invocationId: text, bundle: text, version: optional(text) })),
-      restarted: optional(record({ bundle: text, at: time })),
+      restarted: optional(record({ bundle: text, at: time, before: optional(text), version: optional(text) })),
       rewritten: optional(text),
     }),
   ],
-  ['held', record({ world: text, retryMark: optional(text), code: text, message: text })],
+  ['held', record({ world: text, retryMark: text, code: text, message: text })],
+  ['retryMark', text],
   ['proven', list(anchor)],
   [
     'repairs',

@@ -5,7 +5,14 @@ import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
 import type { BundleDigest } from '../trust/bundle.ts';
 import type { StorePlaces } from '../trust/drift.ts';
-import { type AnchorName, anchorName, type Observation, type RuntimeFacts, trustedNow } from '../trust/observation.ts';
+import {
+  type AnchorName,
+  anchorName,
+  type Observation,
+  type RuntimeFacts,
+  type RuntimeRecord,
+  trustedNow,
+} from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
@@ -60,7 +67,9 @@ export async function openHost(options: HostOptions): Promise<Host> {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
     'note-before': async ({ bundle }, signal) => {
       const rebuild = { bundle, at: now().toISOString(), before: await runtime.mark(signal) };
-      await noteRuntime({ rebuild });
+      // A process that loads the store at its first use may load this one: what is noted of it is good for its own bundle only.
+      const { loaded } = (await facts.read()).runtime;
+      await noteRuntime({ rebuild, ...(loaded?.bundle !== bundle && { loaded: undefined }) });
     },
     'write-anchor': async ({ certificate }) => {
       await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));
@@ -79,7 +88,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
     'restart-runtime': async ({ bundle, from }, signal) => {
-      await noteRuntime({ restarted: { bundle, at: now().toISOString() } });
+      // In this order: whoever is another process than this one was started when the store was so already.
+      const version = await store.version();
+      const before = await runtime.mark(signal);
+      await noteRuntime({ restarted: { bundle, at: now().toISOString(), before, version } });
       await runtime.restart(from, signal);
     },
     'await-healthy': (_, signal) => runtime.awaitHealthy(signal),
@@ -116,9 +128,12 @@ export async function openHost(options: HostOptions): Promise<Host> {
     if (rebuild !== undefined) await noteRuntime({ rebuild: { ...rebuild, ...change } });
   }
 
-  async function noteRuntime(change: Partial<Observation['record']>): Promise<void> {
+  async function noteRuntime(
+    change: { readonly [K in keyof RuntimeRecord]?: RuntimeRecord[K] | undefined },
+  ): Promise<void> {
     const { runtime: record } = await facts.read();
-    await facts.update({ runtime: { ...record, ...change } });
+    const known = Object.entries({ ...record, ...change }).filter(([, value]) => value !== undefined);
+    await facts.update({ runtime: Object.fromEntries(known) as RuntimeRecord });
   }
 
   return {

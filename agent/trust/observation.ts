@@ -63,8 +63,13 @@ export interface RuntimeRecord {
   };
   /** A process that is known to have started with this bundle in the store, and the store's version while it ran. */
   readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest; readonly version?: string };
-  /** Our last restart, noted before it was asked for, and the bundle that it was for. */
-  readonly restarted?: { readonly bundle: BundleDigest; readonly at: string };
+  /** Our last restart, noted before it was asked for: the bundle that it was for, who ran then, and the store's version. */
+  readonly restarted?: {
+    readonly bundle: BundleDigest;
+    readonly at: string;
+    readonly before?: RuntimeMark;
+    readonly version?: string;
+  };
   /** The bundle for which the runtime was restarted while somebody wrote the store, so that nothing could be noted. */
   readonly rewritten?: BundleDigest;
 }

@@ -148,11 +148,12 @@ export function planUndo(
 /**
  * Whether the running process loaded the desired bundle when it started: it is noted so, and keeps what it loaded if somebody
  * has rewritten the store since; or it follows, since it started after the end of the rebuild, being neither of the
- * processes seen before and after, and nobody has written the store since; or it is stale.
+ * processes seen before and after, and nobody has written the store since, or another one than before our own restart with
+ * the store as it is; or it is stale.
  */
 function loadedBy(
   invocationId: string,
-  { rebuild, loaded }: RuntimeRecord,
+  { rebuild, loaded, restarted }: RuntimeRecord,
   bundle: BundleDigest,
   version: string | undefined,
 ): 'noted' | 'rewritten' | 'follows' | 'stale' {
@@ -161,6 +162,8 @@ function loadedBy(
     return version === undefined || version === loaded.version ? 'noted' : 'rewritten';
   }
   if (version === undefined || rebuild?.after === undefined) return 'stale';
+  const isRestarted = restarted?.bundle === bundle && restarted.version === version;
+  if (isRestarted && restarted.before !== 'unknown' && restarted.before !== invocationId) return 'follows';
   const seen = new Set([rebuild.before, rebuild.after]);
   const isLater = !seen.has(invocationId) && !seen.has('unknown');
   const isSame = version === rebuild.version || (loaded?.bundle === bundle && version === loaded.version);

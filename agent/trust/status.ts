@@ -34,8 +34,8 @@ export interface Status {
 /** A failure that is not tried again until the world it happened in has changed. */
 export interface HeldFailure {
   readonly world: string;
-  /** The Node's wish to try again, as it was then; another one is a new wish, one that cannot be read is none. */
-  readonly retryMark: string | undefined;
+  /** The Node's wish to try again, as it was then; another one is a new wish. */
+  readonly retryMark: string;
   readonly code: ReasonCode;
   readonly message: string;
 }

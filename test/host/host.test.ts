@@ -153,14 +153,14 @@ test('a withdrawn certificate that comes back with an old bundle is taken away a
   await assertLoaded(node, [one, two]);
 });
 
-test('a change that is taken back before the restart leaves the runtime undisturbed', async () => {
+test('a change that is taken back before the restart costs one: the process may have loaded it meanwhile', async () => {
   await using node = await createNode();
   await reach(node, [one]);
   const before = await countRestarts(node);
   await applyUntil(node, [one, two], 'restart-runtime');
   await reach(node, [one]);
   await assertLoaded(node, [one]);
-  assert.equal(await countRestarts(node), before);
+  assert.equal(await countRestarts(node), before + 1);
 });
 
 test('a runtime that was stopped during the rebuild and started after it is only noted', async () => {

@@ -37,6 +37,8 @@ export interface Suspect {
   isMember: boolean;
   /** NotFound in a row. */
   absences: number;
+  /** The first of them. */
+  absentSinceMs: number;
   /** What it was told and has not acted upon: lost where it dies before. */
   told: (() => void) | undefined;
 }
@@ -103,6 +105,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   let isUndoing = false;
   /** The certificates of the last Synced, and the process that had them. */
   let lastProof: { readonly named: ReadonlySet<string>; readonly invocationId: string } | undefined;
+  /** More has been in the store since: a process that loads at its first use may have it. */
+  let hasAddedSince = false;
   /** The certificates of a Synced that nothing has happened to since. */
   let proven: ReadonlySet<string> | undefined;
   const everGood = new Set<string>();
@@ -128,8 +132,9 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
 
   function served(suspect: Suspect, said: Served): void {
     suspect.absences = said.kind === 'absent' ? suspect.absences + 1 : 0;
+    if (suspect.absences === 1) suspect.absentSinceMs = clock.wall().getTime();
     const isGone = said.kind === 'empty' || suspect.absences >= 2;
-    const at = clock.wall().getTime();
+    const at = suspect.absences >= 2 ? suspect.absentSinceMs : clock.wall().getTime();
     suspect.told = () => believe(said, isGone, at);
   }
 
@@ -215,6 +220,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
       else isUndoing = true;
       return;
     }
+    if (lastProof?.named.has(print) !== true) hasAddedSince = true;
     if (!everGood.has(print)) breaks('a bad set never reaches the host', `the anchor of ${nameOf(print)} was written`);
     if (withdrawn.has(print)) breaks('withdrawn means gone', `the anchor of ${nameOf(print)} was written again`);
   }
@@ -254,7 +260,10 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const named = namedIn(annotations['node-trust-agent/details']);
     const lie = findLie(named, annotations['node-trust-agent/bundle']);
     const { process } = runtime();
-    if (lie === undefined && process !== undefined) lastProof = { named, invocationId: process.invocationId };
+    if (lie === undefined && process !== undefined) {
+      lastProof = { named, invocationId: process.invocationId };
+      hasAddedSince = false;
+    }
     if (lie === undefined) proven = rebuiltAt > disturbedAt ? named : undefined;
     else if (suspect.lookedAt > disturbedAt) breaks('Synced is proof', lie);
   }
@@ -313,7 +322,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
         return;
       }
       const isProven = runtime().process?.invocationId === lastProof?.invocationId && isDesired(lastProof?.named);
-      if (isProven)
+      if (isProven && !hasAddedSince)
         breaks('the runtime is disturbed only when it must be', 'a restart of a process that has loaded all');
       if (!hasCause && disturbedAt <= answeredUntil && !isRetryDue)
         breaks('the runtime is disturbed only when it must be', 'a restart, and nothing has changed since the last');

@@ -56,7 +56,10 @@ class ModelHost {
       case 'stage-store':
         return;
       case 'note-before':
-        this.record = { ...this.record, rebuild: { bundle: step.bundle, at: '', before: `process-${this.process}` } };
+        this.record = {
+          rebuild: { bundle: step.bundle, at: '', before: `process-${this.process}` },
+          ...(this.record.loaded?.bundle === step.bundle && { loaded: this.record.loaded }),
+        };
         return;
       case 'write-anchor':
         this.withdrawn.delete(anchorName(step.certificate.fingerprint));
@@ -299,7 +302,7 @@ test('a restart by somebody else after the rebuild saves the agent its own', () 
   );
 });
 
-test('a set that comes back before the restart needs no restart at all', () => {
+test('a set that comes back before the restart costs one, since the process may have loaded the other meanwhile', () => {
   const host = new ModelHost();
   host.carryOut(makeBundle(one));
   const plan = planTrust(makeBundle(one, two), host.observe());
@@ -311,7 +314,7 @@ test('a set that comes back before the restart needs no restart at all', () => {
   const before = host.restarts;
   host.carryOut(makeBundle(one));
   host.assertTrusts(makeBundle(one));
-  assert.equal(host.restarts, before);
+  assert.equal(host.restarts, before + 1);
 });
 
 test('a store that somebody broke is mended, without a restart where the running process loaded it whole', () => {

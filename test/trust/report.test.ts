@@ -75,7 +75,7 @@ test('a failure is told with its code and tried again as its class says, or as t
 });
 
 test('a held failure says what it said', () => {
-  const held = { world: '', retryMark: undefined, code: 'RuntimeUnhealthy', message: 'it did not come back' } as const;
+  const held = { world: '', retryMark: '', code: 'RuntimeUnhealthy', message: 'it did not come back' } as const;
   assert.deepEqual(judge({ carried: { kind: 'held', held } }), ['Failed', 'RuntimeUnhealthy', 'resync']);
   assert.equal(told({ carried: { kind: 'held', held } }), held.message);
 });

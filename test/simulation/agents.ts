@@ -77,7 +77,7 @@ export function createAgents(options: AgentsOptions): Agents {
       },
       lookedAt: 0,
       absences: 0,
-      absentSinceMs: 0,
+      absentSince: { wallMs: 0, elapsedMs: 0 },
       told: undefined,
       hasSeenLabel: !options.isPooled,
       unlabelledSinceMs: undefined,

@@ -38,7 +38,7 @@ export interface Suspect {
   /** NotFound in a row. */
   absences: number;
   /** The first of them. */
-  absentSinceMs: number;
+  absentSince: { readonly wallMs: number; readonly elapsedMs: number };
   /** What it was told and has not acted upon: lost where it dies before. */
   told: (() => void) | undefined;
 }
@@ -105,8 +105,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   let isUndoing = false;
   /** The certificates of the last Synced, and the process that had them. */
   let lastProof: { readonly named: ReadonlySet<string>; readonly invocationId: string } | undefined;
-  /** More has been in the store since: a process that loads at its first use may have it. */
-  let hasAddedSince = false;
+  /** The store was another since: a process that loads at its first use may have that. */
+  let hasChangedSince = false;
   /** The certificates of a Synced that nothing has happened to since. */
   let proven: ReadonlySet<string> | undefined;
   const everGood = new Set<string>();
@@ -132,10 +132,13 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
 
   function served(suspect: Suspect, said: Served): void {
     suspect.absences = said.kind === 'absent' ? suspect.absences + 1 : 0;
-    if (suspect.absences === 1) suspect.absentSinceMs = clock.wall().getTime();
+    if (suspect.absences === 1) suspect.absentSince = { wallMs: clock.wall().getTime(), elapsedMs: clock.elapsedMs() };
     const isGone = said.kind === 'empty' || suspect.absences >= 2;
-    const at = suspect.absences >= 2 ? suspect.absentSinceMs : clock.wall().getTime();
-    suspect.told = () => believe(said, isGone, at);
+    const at = clock.wall().getTime();
+    // The read that confirms follows at once, and the clock may be set between the two.
+    const { wallMs, elapsedMs } = suspect.absentSince;
+    const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
+    suspect.told = () => believe(said, isGone, at, since);
   }
 
   /** It keeps in mind what it was told before it acts upon it. */
@@ -144,7 +147,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     suspect.told = undefined;
   }
 
-  function believe(said: Served, isGone: boolean, now: number): void {
+  function believe(said: Served, isGone: boolean, now: number, since: number): void {
     if (said.kind !== 'failure' && said.kind !== 'absent' && said.kind !== 'empty') goneSinceMs = undefined;
     if ('onDelete' in said) onDelete = said.onDelete;
     if (said.kind === 'good') {
@@ -156,7 +159,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
       desire(prints);
     }
     if (!isGone) return;
-    goneSinceMs = Math.min(goneSinceMs ?? now, now);
+    goneSinceMs = Math.min(goneSinceMs ?? since, now);
     if (onDelete === 'remove' || now >= goneSinceMs + longestGraceMs - 1_000) desire(new Set());
   }
 
@@ -214,13 +217,13 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const mayTouch = suspect.isMember || isLeaving;
     if (!mayTouch) breaks('outside of the pool nothing changes', `${call} ${path}`);
     if (print === undefined) return;
+    if (call === 'unlink' || lastProof?.named.has(print) !== true) hasChangedSince = true;
     if (call === 'unlink') {
       if (!desired.has(print)) withdrawn.add(print);
       else if (isKept(print)) breaks('no news is no change', `the anchor of ${nameOf(print)} was removed`);
       else isUndoing = true;
       return;
     }
-    if (lastProof?.named.has(print) !== true) hasAddedSince = true;
     if (!everGood.has(print)) breaks('a bad set never reaches the host', `the anchor of ${nameOf(print)} was written`);
     if (withdrawn.has(print)) breaks('withdrawn means gone', `the anchor of ${nameOf(print)} was written again`);
   }
@@ -262,7 +265,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const { process } = runtime();
     if (lie === undefined && process !== undefined) {
       lastProof = { named, invocationId: process.invocationId };
-      hasAddedSince = false;
+      hasChangedSince = false;
     }
     if (lie === undefined) proven = rebuiltAt > disturbedAt ? named : undefined;
     else if (suspect.lookedAt > disturbedAt) breaks('Synced is proof', lie);
@@ -322,7 +325,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
         return;
       }
       const isProven = runtime().process?.invocationId === lastProof?.invocationId && isDesired(lastProof?.named);
-      if (isProven && !hasAddedSince)
+      if (isProven && !hasChangedSince)
         breaks('the runtime is disturbed only when it must be', 'a restart of a process that has loaded all');
       if (!hasCause && disturbedAt <= answeredUntil && !isRetryDue)
         breaks('the runtime is disturbed only when it must be', 'a restart, and nothing has changed since the last');

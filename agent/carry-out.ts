@@ -3,13 +3,14 @@
 // that no restart and no rebuild is tried again in a world that has not changed.
 
 import { AgentError } from './errors.ts';
+import type { Facts } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import { rollBack } from './roll-back.ts';
 import type { TrustBundle } from './trust/bundle.ts';
 import type { Decision } from './trust/desired.ts';
-import { type Drift, findDrift, judgeDrift, maskDrift, type Repairs } from './trust/drift.ts';
-import { anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
+import { type Drift, findDrift, judgeDrift, maskDrift, type Repairs, type StorePlaces } from './trust/drift.ts';
+import { type AnchorName, anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
 import { planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type Status, sentence } from './trust/status.ts';
@@ -45,15 +46,17 @@ export async function carryOut(
     return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
-  const proven = await readProven(host, before);
-  const retryMark = await readRetryMark(host, context.retryMark);
+  let facts = await remember(host, before, context.retryMark);
+  const proven: ReadonlySet<string> = new Set(facts.proven);
+  const { retryMark = '' } = facts;
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
     carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
   for (let round = 1; round <= 2; round += 1) {
-    const { plan, repaired, fight, repairs } = await planAgainstDrift(desired, proven, after, host, context.now());
+    if (round > 1) facts = await host.facts.read();
+    const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
     if (plan.length === 0 && fight !== undefined) return end(fight);
     if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
-    const { held } = await host.facts.read();
+    const { held } = facts;
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
@@ -85,15 +88,14 @@ export async function carryOut(
 type RestartAt = () => Promise<Date>;
 
 /** The plan, and which part of it repairs what somebody else did; without what is left to him, and then without the runtime. */
-async function planAgainstDrift(
+function planAgainstDrift(
   desired: TrustBundle,
-  proven: ReadonlySet<string>,
   observed: Observation,
-  host: Host,
+  { proven, withdrawn, repairs: known }: Facts,
+  places: StorePlaces,
   now: Date,
-): Promise<DriftPlan> {
-  const { withdrawn, repairs: known } = await host.facts.read();
-  const drifts = findDrift(desired, { proven, withdrawn: new Set(withdrawn) }, observed, host.places);
+): DriftPlan {
+  const drifts = findDrift(desired, { proven: new Set(proven), withdrawn: new Set(withdrawn) }, observed, places);
   if (drifts.length === 0)
     return { plan: planTrust(desired, observed), repaired: [], fight: undefined, repairs: known };
   const { repaired, fought, until, repairs } = judgeDrift(drifts, known ?? {}, now);
@@ -114,20 +116,16 @@ interface DriftPlan {
   readonly repairs: Repairs | undefined;
 }
 
-/** What is found at the first pass of all counts as proven: others have lived with it. */
-async function readProven(host: Host, before: Observation): Promise<ReadonlySet<string>> {
-  const known = (await host.facts.read()).proven;
-  if (known !== undefined) return new Set(known);
-  const found = trustedNow(before, []).certificates.map(({ certificate }) => anchorName(certificate.fingerprint));
-  await host.facts.update({ proven: found });
-  return new Set(found);
-}
-
-/** The Node's wish to try again; where it cannot be read, the last that could be. */
-async function readRetryMark(host: Host, read: string | undefined): Promise<string> {
-  if (read === undefined) return (await host.facts.read()).retryMark ?? '';
-  await host.facts.update({ retryMark: read === '' ? undefined : read });
-  return read;
+/**
+ * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
+ * it; a wish to try again that cannot be read is the last that could be.
+ */
+async function remember(host: Host, before: Observation, retryMark: string | undefined): Promise<Facts> {
+  const { proven } = await host.facts.read();
+  const found = (): readonly AnchorName[] =>
+    trustedNow(before, []).certificates.map(({ certificate }) => anchorName(certificate.fingerprint));
+  const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
+  return host.facts.update({ proven: proven ?? found(), ...wish });
 }
 
 function restarts({ kind }: Step): boolean {

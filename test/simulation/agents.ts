@@ -17,9 +17,10 @@ import type { Clock } from './clock.ts';
 import { type Cluster, nodeName, poolLabel, secretName } from './cluster.ts';
 import type { Disk, DiskNode } from './disk.ts';
 import type { Node } from './node.ts';
-import { bundlePath, graceMs, type Promises, type Suspect } from './promises.ts';
+import { graceMs, type Promises, type Suspect } from './promises.ts';
 import type { Random } from './random.ts';
 import { type Actor, actors } from './stand-ins.ts';
+import { bundlePath } from './store-tool.ts';
 
 export interface AgentProcess extends Suspect {
   readonly hasEnded: boolean;

@@ -4,9 +4,9 @@
 import { nameOf, readCertificates } from './certificates.ts';
 import type { Cluster } from './cluster.ts';
 import type { Disk } from './disk.ts';
-import { anchorsFolder, bundlePath, type Promises, storeFolder } from './promises.ts';
+import { type Promises } from './promises.ts';
 import type { ServiceManager } from './service.ts';
-import { lookUp } from './store-tool.ts';
+import { anchorsFolder, bundlePath, lookUp, storeFolder } from './store-tool.ts';
 
 export interface End {
   readonly disk: Disk;

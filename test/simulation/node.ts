@@ -5,11 +5,18 @@ import { posix } from 'node:path';
 import { certificate, ownNames, readCertificates } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import { createDisk, type Disk } from './disk.ts';
-import { anchorsFolder, bundlePath, storeFolder } from './promises.ts';
 import type { Random } from './random.ts';
 import type { StoreMeddling } from './schedule.ts';
 import { createServiceManager, type ServiceManager } from './service.ts';
-import { rehash, type ToolRun, type ToolTrouble, updateStore } from './store-tool.ts';
+import {
+  anchorsFolder,
+  bundlePath,
+  rehash,
+  storeFolder,
+  type ToolRun,
+  type ToolTrouble,
+  updateStore,
+} from './store-tool.ts';
 
 export interface ProgramEnd {
   readonly exitCode: number | 'killed';

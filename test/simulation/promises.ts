@@ -9,11 +9,8 @@ import type { Clock } from './clock.ts';
 import { nodeName, type Served } from './cluster.ts';
 import type { Disk } from './disk.ts';
 import type { RuntimeProcess } from './service.ts';
-import { listInputs, lookUp } from './store-tool.ts';
+import { anchorsFolder, bundlePath, defaultPlaces, listInputs, lookUp, storeFolder } from './store-tool.ts';
 
-export const anchorsFolder = '/usr/local/share/ca-certificates';
-export const storeFolder = '/etc/ssl/certs';
-export const bundlePath = `${storeFolder}/ca-certificates.crt`;
 export const stateFolder = '/var/lib/node-trust-agent';
 export const graceMs = 10 * 60_000;
 /** Longer by a share that a hash of the node's name gives. */
@@ -356,12 +353,6 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     return printOf(`${anchorsFolder}/node-trust-${print.slice(0, 16)}.crt`) === print;
   }
 }
-
-export const defaultPlaces = {
-  local: anchorsFolder,
-  distribution: '/usr/share/ca-certificates',
-  selection: '/etc/ca-certificates.conf',
-} as const;
 
 /** As docs/architecture.md has it: SHA-256 over the sorted fingerprints, each followed by one LF. */
 function digestOf(prints: ReadonlySet<string>): string {

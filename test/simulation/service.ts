@@ -7,16 +7,10 @@ import { readCertificates } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Random } from './random.ts';
-import { listInputs, type ToolRun } from './store-tool.ts';
+import { bundlePath, defaultPlaces, listInputs, storeFolder, type ToolRun } from './store-tool.ts';
 
 export const unit = 'containerd.service';
 const invocationLink = `/run/systemd/units/invocation:${unit}`;
-const storeFolder = '/etc/ssl/certs';
-const inputs = {
-  local: '/usr/local/share/ca-certificates',
-  distribution: '/usr/share/ca-certificates',
-  selection: '/etc/ca-certificates.conf',
-} as const;
 
 export type StartTrouble = 'fails' | 'fails and comes back' | 'is slow' | 'keeps its process' | 'dies again';
 
@@ -110,7 +104,7 @@ export function createServiceManager({ clock, disk, random, boot, loads, onChang
       return;
     }
     const beside = disk.names(storeFolder).flatMap((name) => readCertificates(disk.read(`${storeFolder}/${name}`)));
-    const bundle = readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`));
+    const bundle = readCertificates(disk.read(bundlePath));
     const printsOf = (certificates: typeof bundle): ReadonlySet<string> =>
       new Set(certificates.map(({ fingerprint }) => fingerprint));
     started.pool = { bundle: printsOf(bundle), beside: printsOf(beside) };
@@ -118,10 +112,8 @@ export function createServiceManager({ clock, disk, random, boot, loads, onChang
 
   /** Whether an input is not in the bundle. */
   function isDamaged(): boolean {
-    const bundled = new Set(
-      readCertificates(disk.read(`${storeFolder}/ca-certificates.crt`)).map(({ fingerprint }) => fingerprint),
-    );
-    const wanted = listInputs(disk, inputs).flatMap((path) => readCertificates(disk.read(path)));
+    const bundled = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
+    const wanted = listInputs(disk, defaultPlaces).flatMap((path) => readCertificates(disk.read(path)));
     return wanted.some(({ fingerprint }) => !bundled.has(fingerprint));
   }
 

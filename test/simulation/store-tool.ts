@@ -18,6 +18,17 @@ export interface ToolRun {
 export type ToolTrouble = 'fails' | 'hangs' | 'is killed';
 export type ToolEnd = 'done' | 'failed' | 'killed';
 
+export const anchorsFolder = '/usr/local/share/ca-certificates';
+export const storeFolder = '/etc/ssl/certs';
+export const bundlePath = `${storeFolder}/ca-certificates.crt`;
+/** The tool's own defaults. */
+export const defaultPlaces: Places = {
+  store: storeFolder,
+  local: anchorsFolder,
+  distribution: '/usr/share/ca-certificates',
+  selection: '/etc/ca-certificates.conf',
+};
+
 interface Places {
   readonly store: string;
   readonly local: string;
@@ -29,10 +40,10 @@ export async function updateStore(args: readonly string[], run: ToolRun): Promis
   const { disk, trouble } = run;
   const option = (name: string, fallback: string): string => args[args.indexOf(name) + 1 || args.length] ?? fallback;
   const places = {
-    store: option('--etccertsdir', '/etc/ssl/certs'),
-    local: option('--localcertsdir', '/usr/local/share/ca-certificates'),
-    distribution: option('--certsdir', '/usr/share/ca-certificates'),
-    selection: option('--certsconf', '/etc/ca-certificates.conf'),
+    store: option('--etccertsdir', defaultPlaces.store),
+    local: option('--localcertsdir', defaultPlaces.local),
+    distribution: option('--certsdir', defaultPlaces.distribution),
+    selection: option('--certsconf', defaultPlaces.selection),
   };
   const temporary = `${places.store}/ca-certificates.crt.new`;
   const inputs = listInputs(disk, places);

@@ -7,11 +7,11 @@ import { setImmediate as next } from 'node:timers/promises';
 const patienceNs = 60_000_000_000n;
 
 /** Looks again and again until there is an answer that is neither false nor empty. */
-export async function until<Answer>(look: () => Promise<Answer>): Promise<Answer> {
+export async function until<Answer>(look: () => Promise<Answer>): Promise<Exclude<Answer, false | ''>> {
   const end = process.hrtime.bigint() + patienceNs;
   for (;;) {
     const answer = await look();
-    if (answer !== false && answer !== '') return answer;
+    if (answer !== false && answer !== '') return answer as Exclude<Answer, false | ''>;
     if (process.hrtime.bigint() > end) throw new Error(`waited in vain for ${String(look)}`);
     await next();
   }

@@ -105,16 +105,14 @@ export function connectCri(socketPath: string): Cri {
 }
 
 /** A restart of containerd cuts calls that are under way; a kubelet then asks again. All of these may be asked twice. */
-function askAgain<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  return until(async () => {
+async function askAgain<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  const { answer } = await until(async () => {
     try {
       return { answer: await ask() };
     } catch (error) {
       if ((error as ServiceError).code !== status.UNAVAILABLE) throw error;
       return false;
     }
-  }).then((answered) => {
-    if (answered === false) throw new TypeError('until() answers with what is not false');
-    return answered.answer;
   });
+  return answer;
 }

@@ -144,5 +144,5 @@ async function waitForBoot(container: StartedTestContainer, exec: TestNode['exec
   const unit = await exec(['systemctl', 'is-active', 'containerd.service']);
   if (answer === 'running' && unit.exitCode === 0) return;
   const { stdout } = await exec('systemctl --failed --no-pager; journalctl -b --no-pager -n 200');
-  throw new Error(`the node ${container.getId()} has not booted, its state is ${String(answer)}:\n${stdout}`);
+  throw new Error(`the node ${container.getId()} has not booted, its state is ${answer}:\n${stdout}`);
 }

@@ -6,14 +6,14 @@ import { AgentError } from './errors.ts';
 import type { Facts } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
-import { rollBack } from './roll-back.ts';
+import { type Aims, endRollBack, type Means, rollBack } from './roll-back.ts';
 import type { TrustBundle } from './trust/bundle.ts';
 import type { Decision } from './trust/desired.ts';
 import { type Drift, findDrift, judgeDrift, maskDrift, type Repairs, type StorePlaces } from './trust/drift.ts';
 import { type AnchorName, anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
 import { planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
-import { type Status, sentence } from './trust/status.ts';
+import { type Status, sentence, type Undoing } from './trust/status.ts';
 
 export interface Work {
   readonly carried: Carried;
@@ -27,7 +27,7 @@ export interface Work {
 }
 
 /**
- * Carries out the plan, and what it wants after that once more: somebody may have changed the host meanwhile, or a runtime
+ * Carries out the plan, and what it wants after that twice more: somebody may have changed the host meanwhile, or a runtime
  * that was awaited has come up. The runtime is not restarted twice, but to undo.
  */
 export async function carryOut(
@@ -47,15 +47,30 @@ export async function carryOut(
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   let facts = await remember(host, before, context.retryMark);
-  const proven: ReadonlySet<string> = new Set(facts.proven);
-  const { retryMark = '' } = facts;
+  const { retryMark = '', undoing } = facts;
+  const aims: Aims = { desired, proven: new Set(facts.proven), retryMark };
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
     carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
-  for (let round = 1; round <= 2; round += 1) {
-    if (round > 1) facts = await host.facts.read();
+  const undo: Means = {
+    note: (begun) => noteUndoing(begun, host),
+    run: (plan) => run(plan, () => Promise.resolve(context.now())),
+    observe: () => host.observe('ask', signal),
+  };
+  // A rollback that was cut off is ended before anything else: the runtime may be down for what it takes away.
+  if (undoing !== undefined) {
+    const undone = await endRollBack(undoing, aims, after, undo);
+    after = undone.after;
+    if (undoing.bundle === desired.digest && undoing.retryMark === retryMark) {
+      await noteHeld(undone.error, digestWorld(desired, after), host, retryMark);
+      return end({ kind: 'failed', error: undone.error });
+    }
+  }
+  const undoingSteps = steps.length; // the restarts among them were to undo
+  for (let round = 1; round <= 3; round += 1) {
+    if (round > 1 || undoing !== undefined) facts = await host.facts.update({ undoing: undefined });
     const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
     if (plan.length === 0 && fight !== undefined) return end(fight);
-    if (plan.length === 0 || (steps.some(restarts) && plan.some(restarts))) break;
+    if (plan.length === 0 || (steps.slice(undoingSteps).some(restarts) && plan.some(restarts))) break;
     const { held } = facts;
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
@@ -66,14 +81,12 @@ export async function carryOut(
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
     if (carried.kind === 'failed') {
-      const undone = await rollBack(carried.error, { desired, proven }, after, {
-        run: (undo) => run(undo, () => Promise.resolve(context.now())),
-        observe: () => host.observe('ask', signal),
-      });
+      const undone = await rollBack(carried.error, aims, after, undo);
       carried = { kind: 'failed', error: undone.error };
       after = undone.after;
     }
-    await noteHeld(carried, digestWorld(desired, after), host, retryMark);
+    const failure = carried.kind === 'failed' ? carried.error : undefined;
+    await noteHeld(failure, digestWorld(desired, after), host, retryMark);
     if (carried.kind !== 'done') return end(carried);
     if (fight !== undefined) return end(fight);
   }
@@ -153,7 +166,9 @@ async function carryOutOnce(
         if (until > context.now()) return { kind: 'waiting', unit: step.unit, until };
         await context.report(applying(step.unit, decision, host), signal);
       }
-      warnings.push(...(await host.apply(step, signal)));
+      const told = await host.apply(step, signal);
+      if (told === 'outdated') return { kind: 'done' }; // as far as the plan is good: what is left is planned anew
+      warnings.push(...told);
       steps.push(step);
       context.onStep(step);
     }
@@ -201,8 +216,20 @@ function applying(
   };
 }
 
-async function noteHeld(carried: Carried, world: string, host: Host, retryMark: string): Promise<void> {
-  const error = carried.kind === 'failed' && carried.error.retry === 'content' ? carried.error : undefined;
-  const message = error && sentence(error.message, error.remedy);
-  await host.facts.update({ held: error && message ? { world, retryMark, code: error.code, message } : undefined });
+/** What is not to be tried again; a rollback has ended with it. */
+async function noteHeld(error: AgentError | undefined, world: string, host: Host, retryMark: string): Promise<void> {
+  const isHeld = error?.retry === 'content';
+  const held = isHeld
+    ? { world, retryMark, code: error.code, message: sentence(error.message, error.remedy) }
+    : undefined;
+  await host.facts.update({ held, undoing: undefined });
+}
+
+/** A disk that takes no note is no reason to leave things as they are. */
+async function noteUndoing(undoing: Undoing, host: Host): Promise<void> {
+  try {
+    await host.facts.update({ undoing });
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+  }
 }

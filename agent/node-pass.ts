@@ -15,7 +15,7 @@ import { explainOperational } from './trust/reasons.ts';
 import type { Next } from './trust/report.ts';
 import { annotationPrefix, sentence } from './trust/status.ts';
 
-export interface NodePassOptions extends Omit<PassContext, 'chooseAim' | 'retryMark' | 'report' | 'onStep'> {
+export interface NodePassOptions extends Omit<PassContext, 'chooseAim' | 'retryMark' | 'isNews' | 'report' | 'onStep'> {
   readonly node: OwnNode;
   readonly pool: Pool;
   readonly writer: StatusWriter;
@@ -47,6 +47,7 @@ export function createNodePass(options: NodePassOptions): NodePass {
         ...options,
         chooseAim: (facts) => chooseAim(membership, facts),
         retryMark,
+        isNews: writer.isNews,
         report: async (status, reportSignal) => {
           metrics.tell(status);
           unwritten = await writer.write(status, reportSignal).then(() => undefined, toKubeError);

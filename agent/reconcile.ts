@@ -34,6 +34,8 @@ export interface PassContext {
   readonly admission: { readonly maxCertificates: number; readonly allowNonCa: boolean };
   /** Somebody's wish to try a held failure again: any value that was not there before. Undefined: could not be read. */
   readonly retryMark: string | undefined;
+  /** Whether to report it would tell anybody what was not told before. */
+  isNews(status: Status): boolean;
   /** Told before the step that disturbs the runtime, and at the end, on failure too. */
   report(status: Status, signal: AbortSignal): Promise<void>;
   onStep(step: Step): void;
@@ -67,17 +69,23 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const loss = await host.facts.findLoss();
   await host.facts.update({ source: decision.memory });
 
-  const { steps, after, repaired, ...work } = await carryOut(decision, observed, host, context, signal);
-  const warnings = [
-    ...(loss === undefined ? [] : [loss]),
-    ...work.warnings,
-    ...after.store.stillTrusted.map(describeStillTrusted),
-  ];
-  const facts = { source: context.source.name, store: host.store, runtime: host.runtime };
-  const trusted = trustedNow(after, decision.certificates);
-  const report = reportPass({ ...facts, ...work, warnings, decision, trusted });
-  if (report.next.kind === 'end') await host.facts.forget();
-  return { ...report, steps, repaired };
+  const prove = async (before: Observation): Promise<Outcome> => {
+    const { steps, after, repaired, ...work } = await carryOut(decision, before, host, context, signal);
+    const warnings = [
+      ...(loss === undefined ? [] : [loss]),
+      ...work.warnings,
+      ...after.store.stillTrusted.map(describeStillTrusted),
+    ];
+    const facts = { source: context.source.name, store: host.store, runtime: host.runtime };
+    const trusted = trustedNow(after, decision.certificates);
+    return { ...reportPass({ ...facts, ...work, warnings, decision, trusted }), steps, repaired };
+  };
+  let outcome = await prove(observed);
+  // What is told anew rests on more than a glance; what was carried out has been looked at already.
+  const isGlance = outcome.steps.length === 0 && outcome.status.state === 'Synced';
+  if (isGlance && context.isNews(outcome.status)) outcome = await prove(await host.observe('ask', signal));
+  if (outcome.next.kind === 'end') await host.facts.forget();
+  return outcome;
 }
 
 function describeStillTrusted(found: { readonly fingerprint: string; readonly path: string }): string {

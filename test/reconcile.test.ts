@@ -7,6 +7,7 @@ import { createCertificate } from './support/certificates.ts';
 import { openSandbox } from './support/host-steps.ts';
 import { pass, present } from './support/passes.ts';
 import { createSandbox } from './support/sandbox.ts';
+import { hurry } from './support/until.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 const leaf = createCertificate({ subject: 'Server', ca: false });
@@ -134,4 +135,16 @@ test('records that cannot be read are told once, and the trust that lies there s
   assert.match(status.warnings.join(), /state\.json could not be read and was begun anew/);
   assert.equal(status.trusted?.certificates.length, 1);
   assert.deepEqual((await pass(node, present(corp))).status.warnings, []);
+});
+
+test('a unit that is on its way down is not called good anew, and told already it costs no program', async (t) => {
+  hurry(t);
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  await node.write('/run/sandbox/state', 'deactivating');
+  const calls = (await node.runtime.calls()).length;
+  assert.equal((await pass(node, present(corp), { isNews: () => false })).status.state, 'Synced');
+  assert.equal((await node.runtime.calls()).length, calls);
+  const told = await pass(node, present(corp), { isNews: () => true });
+  assert.deepEqual([told.status.state, told.status.reason], ['Failed', 'RuntimeUnhealthy']);
 });

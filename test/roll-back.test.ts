@@ -203,6 +203,92 @@ test('an agent that was killed after its restart finds a runtime that is down, a
   await assertTrusts(node, [kept]);
 });
 
+test('a rollback that is cut off anywhere is ended by the next pass, with one restart for it at most', async () => {
+  const killAfter = async (count: number): Promise<boolean> => {
+    await using node = await createSandbox({ roots: 1 });
+    await pass(node, present(old, kept));
+    await node.runtime.failNextRestart('keeps-process');
+    let left = Number.POSITIVE_INFINITY;
+    const killed = (host: Host): Host => ({
+      ...host,
+      apply: async (step, signal) => {
+        if (left === 0) throw new Error('killed');
+        left -= 1;
+        if (step.kind === 'restart-runtime' && left > count) left = count;
+        return host.apply(step, signal);
+      },
+    });
+    const cut = await pass(node, present(kept, added), { wrap: killed }).then(
+      () => false,
+      (error: Error) => error.message === 'killed',
+    );
+    const ended = await pass(node, present(kept, added));
+    assert.deepEqual(outcome(ended), ['Failed', 'RolledBack'], `after ${count} steps`);
+    assert.match(ended.status.message, /since RuntimeUnhealthy: .*the same process/);
+    await assertTrusts(node, [kept]);
+    assert.equal(await restarts(node), 3, `after ${count} steps`);
+    assert.deepEqual(kinds(await pass(node, present(kept, added))), [], 'held');
+    return cut;
+  };
+  let count = 0;
+  while (await killAfter(count)) count += 1;
+  assert(count >= 6, `${count} steps`);
+});
+
+test('what was begun to be undone is undone first, and then another bundle or another wish is carried out', async () => {
+  for (const next of [{ set: present(kept, old) }, { set: present(kept, added), retryMark: 'now' }]) {
+    await using node = await createSandbox({ roots: 1 });
+    await pass(node, present(kept));
+    await node.runtime.failNextRestart('fails');
+    const killed = (host: Host): Host => ({
+      ...host,
+      apply: async (step, signal) => {
+        if (step.kind === 'remove-anchor') throw new Error('killed');
+        return host.apply(step, signal);
+      },
+    });
+    await assert.rejects(pass(node, present(kept, added), { wrap: killed }), /killed/);
+    const { retryMark = '' } = next;
+    assert.deepEqual(outcome(await pass(node, next.set, { retryMark })), ['Synced', '']);
+    await assertTrusts(node, [kept, retryMark === '' ? old : added]);
+  }
+});
+
+test('where the disk is too full to note a rollback, it is made all the same', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await breakTool(node, 1);
+  const full = (host: Host): Host => ({
+    ...host,
+    facts: {
+      ...host.facts,
+      update: (change) =>
+        change.undoing === undefined
+          ? host.facts.update(change)
+          : Promise.reject(new AgentError('DiskFull', { path: '/var' })),
+    },
+  });
+  assert.deepEqual(outcome(await pass(node, present(kept, added), { wrap: full })), ['Failed', 'RolledBack']);
+  await assertTrusts(node, [kept]);
+});
+
+test('what no addition is to blame for takes none away', async () => {
+  for (const error of [
+    new AgentError('AnchorsReadOnly', { path: '/usr', evidence: 'EROFS' }),
+    new AgentError('StoreUnreadable', { path: bundle, evidence: 'EIO' }),
+    new AgentError('ToolMissing', { tool, evidence: 'ENOENT' }),
+  ]) {
+    await using node = await createSandbox({ roots: 1 });
+    await pass(node, present(kept));
+    const failing = (host: Host): Host => ({
+      ...host,
+      apply: (step, signal) => (step.kind === 'rebuild-store' ? Promise.reject(error) : host.apply(step, signal)),
+    });
+    assert.deepEqual(outcome(await pass(node, present(kept, added), { wrap: failing })), ['Failed', error.code]);
+    assert((await node.list('/usr/local/share/ca-certificates')).includes(`${nameOf(added)}.crt`));
+  }
+});
+
 test('a runtime that is active and does not serve is unhealthy', async (t) => {
   hurry(t);
   await using node = await createSandbox({ roots: 1 });

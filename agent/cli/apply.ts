@@ -120,6 +120,7 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
         restartDelayMs: 0,
         restartIntervalMs: 0, // somebody who asks for it by hand does not want to wait
         retryMark: now().toISOString(),
+        isNews: () => true,
         report: () => Promise.resolve(),
         onStep: (step) => values.json || terminal.out(`done: ${describeStep(step)}\n`),
       },

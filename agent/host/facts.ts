@@ -6,7 +6,7 @@ import { AgentError } from '../errors.ts';
 import type { SourceMemory } from '../trust/desired.ts';
 import type { Repairs } from '../trust/drift.ts';
 import { type AnchorName, parseAnchorName, type RuntimeRecord } from '../trust/observation.ts';
-import type { HeldFailure } from '../trust/status.ts';
+import type { HeldFailure, Undoing } from '../trust/status.ts';
 import type { HostRoot } from './root.ts';
 
 export const stateFolder = '/var/lib/node-trust-agent';
@@ -20,6 +20,8 @@ export interface Facts {
   readonly runtime: RuntimeRecord;
   /** A failure of the class `content`, and the state of the world in which it happened. */
   readonly held?: HeldFailure;
+  /** A rollback that was begun and is not known to have ended. */
+  readonly undoing?: Undoing;
   /** The last wish to try again that could be read. */
   readonly retryMark?: string;
   /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
@@ -93,6 +95,7 @@ function parseFacts(text: string): Facts {
 
 type Shape = (value: unknown) => boolean;
 const text: Shape = (value) => typeof value === 'string';
+const flag: Shape = (value) => typeof value === 'boolean';
 const time: Shape = (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value));
 const anchor: Shape = (value) => typeof value === 'string' && parseAnchorName(value, '') !== undefined;
 const optional =
@@ -134,6 +137,7 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
     }),
   ],
   ['held', record({ world: text, retryMark: text, code: text, message: text })],
+  ['undoing', record({ bundle: text, retryMark: text, evidence: text, retry: text, wasRestarted: flag })],
   ['retryMark', text],
   ['proven', list(anchor)],
   [

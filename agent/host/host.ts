@@ -32,8 +32,11 @@ export interface Host {
   sweep(): Promise<void>;
   /** A glance does for a pass with nothing to do; a proof asks the service manager. */
   observe(look: 'glance' | 'ask', signal: AbortSignal): Promise<Observation>;
-  /** Answers with warnings. A step is begun only while the signal is not aborted, and then ended. */
-  apply(step: Step, signal: AbortSignal): Promise<readonly string[]>;
+  /**
+   * Answers with warnings, or that the host is not any more what the step was planned for, and nothing was done. A step is
+   * begun only while the signal is not aborted, and then ended.
+   */
+  apply(step: Step, signal: AbortSignal): Promise<readonly string[] | 'outdated'>;
 }
 
 /** More than a set has certificates; an older one would have to come back from an older backup. */
@@ -87,12 +90,13 @@ export async function openHost(options: HostOptions): Promise<Host> {
     },
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
-    'restart-runtime': async ({ bundle, from }, signal) => {
+    'restart-runtime': async ({ bundle, stale }, signal) => {
       // In this order: whoever is another process than this one was started when the store was so already.
       const version = await store.version();
       const before = await runtime.mark(signal);
+      if (stale !== undefined && before !== stale) return 'outdated';
       await noteRuntime({ restarted: { bundle, at: now().toISOString(), before, version } });
-      await runtime.restart(from, signal);
+      return runtime.restart(before, signal);
     },
     'await-healthy': (_, signal) => runtime.awaitHealthy(signal),
     'note-loaded': async ({ unit, bundle, version }, signal) => {
@@ -157,7 +161,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
     },
     async apply(step, signal) {
       signal.throwIfAborted();
-      const executor: (step: never, signal: AbortSignal) => Promise<readonly string[] | void> = execute[step.kind];
+      const executor: (step: never, signal: AbortSignal) => Promise<readonly string[] | 'outdated' | void> =
+        execute[step.kind];
       return (await executor(step as never, signal)) ?? [];
     },
   };
@@ -166,7 +171,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
 type Executor<K extends Step['kind']> = (
   step: Extract<Step, { kind: K }>,
   signal: AbortSignal,
-) => Promise<readonly string[] | void>;
+) => Promise<readonly string[] | 'outdated' | void>;
 
 function withoutRuntime(error: unknown, demand: HostOptions['runtime']): Runtime {
   const isMissing =

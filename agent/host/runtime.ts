@@ -24,10 +24,10 @@ export interface Runtime {
   /** The InvocationID of the unit once it is active; one that is on its way is waited for. Throws `RuntimeUnknown`. */
   identify(signal: AbortSignal): Promise<string>;
   /**
-   * Restarts the unit and answers once it is active again; from `running`, only a unit that is active now. Throws
+   * Restarts the unit, in whatever state it is, and answers once another process than before is active. Throws
    * `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`.
    */
-  restart(from: 'running' | 'anything', signal: AbortSignal): Promise<void>;
+  restart(before: RuntimeMark, signal: AbortSignal): Promise<void>;
   /** Answers once the unit is active and serves. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`. */
   awaitHealthy(signal: AbortSignal): Promise<void>;
 }
@@ -182,8 +182,7 @@ function createSystemdRuntime(
     },
     mark,
     identify,
-    async restart(from, signal) {
-      const before = from === 'running' ? await identify(signal) : await mark(signal);
+    async restart(before, signal) {
       // Somebody's restarts count against the unit's start limit: ours would stop it and then not be allowed to start it.
       await tell('reset-failed', signal);
       signal.throwIfAborted(); // told to end, it begins nothing more

@@ -7,6 +7,8 @@ import type { NodeEvent, NodeSnapshot, OwnNode } from './own-node.ts';
 export interface StatusWriter {
   /** What the Node says now, as it was read. */
   see(snapshot: NodeSnapshot): void;
+  /** Whether the Node says something else now, as far as is known. */
+  isNews(status: Status): boolean;
   /** Throws KubeError. */
   write(status: Status, signal: AbortSignal): Promise<void>;
   /** An event of its own about the Node. Throws KubeError. */
@@ -18,7 +20,10 @@ const eventful: ReadonlySet<string> = new Set(['state', 'reason', 'bundle'].map(
 
 export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter {
   let seen: Extract<NodeSnapshot, { kind: 'present' }> | undefined;
+  const differences = (wanted: readonly (readonly [string, string | null])[]): readonly string[] =>
+    wanted.filter(([name, value]) => (seen?.annotations.get(name) ?? null) !== value).map(([name]) => name);
   return {
+    isNews: (status) => differences(Object.entries(formatAnnotations(status))).length > 0,
     see(snapshot) {
       seen = snapshot.kind === 'present' ? snapshot : undefined;
     },
@@ -29,7 +34,7 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
       if (seen === undefined) return; // No Node to write to, or nobody to ask: the pass goes on without.
       const { uid, annotations } = seen;
       const wanted = Object.entries(formatAnnotations(status));
-      const changed = wanted.filter(([name, value]) => (annotations.get(name) ?? null) !== value).map(([name]) => name);
+      const changed = differences(wanted);
       if (changed.length === 0) return;
       const next = { ...Object.fromEntries(wanted), [`${annotationPrefix}updated-at`]: now().toISOString() };
       await node.annotate(next, signal);

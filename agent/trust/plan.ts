@@ -27,8 +27,8 @@ export type Step =
       readonly kind: 'restart-runtime';
       readonly unit: string;
       readonly bundle: BundleDigest;
-      /** What must be running for it: what somebody has stopped is not started, what our own restart has broken is. */
-      readonly from: 'running' | 'anything';
+      /** Which process is to go: where another runs meanwhile, nothing is restarted. Undefined: whatever runs or does not. */
+      readonly stale: string | undefined;
     }
   | { readonly kind: 'await-healthy'; readonly unit: string }
   | {
@@ -109,7 +109,7 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
     case 'follows':
       return load;
     default:
-      return [{ kind: 'restart-runtime', unit, bundle: desired.digest, from: 'running' }, ...load];
+      return [{ kind: 'restart-runtime', unit, bundle: desired.digest, stale: runtime.invocationId }, ...load];
   }
 }
 
@@ -122,7 +122,7 @@ function loadSteps(unit: string, { digest }: TrustBundle, version: string | unde
 
 /**
  * Back to a part of what is there. Nothing is staged, since the store without what goes was there before; and a runtime that
- * was restarted for what goes is restarted once more, in whatever state it is.
+ * was restarted for what goes is restarted once more, in whatever state it is, unless it was already and has come up.
  */
 export function planUndo(
   kept: TrustBundle,
@@ -130,8 +130,9 @@ export function planUndo(
   wasRestarted: boolean,
 ): { readonly store: readonly Step[]; readonly runtime: readonly Step[] } {
   const store = planStore(kept, observed).filter(({ kind }) => kind !== 'stage-store');
-  const { runtime } = observed;
-  if (!wasRestarted || runtime.kind === 'none')
+  const { runtime, record } = observed;
+  const isRestartedBack = record.restarted?.bundle === kept.digest && runtime.kind === 'running';
+  if (!wasRestarted || isRestartedBack || runtime.kind === 'none')
     return {
       store,
       runtime: planRuntime(
@@ -141,7 +142,7 @@ export function planUndo(
       ),
     };
   const { unit } = runtime;
-  const restart: Step = { kind: 'restart-runtime', unit, bundle: kept.digest, from: 'anything' };
+  const restart: Step = { kind: 'restart-runtime', unit, bundle: kept.digest, stale: undefined };
   return { store, runtime: [restart, ...loadSteps(unit, kept, undefined)] };
 }
 

@@ -4,7 +4,7 @@
 import type { AdmittedCertificate, Finding } from './admission.ts';
 import type { BundleDigest } from './bundle.ts';
 import type { RuntimeFacts } from './observation.ts';
-import type { ReasonCode } from './reasons.ts';
+import type { ReasonCode, Retry } from './reasons.ts';
 
 export type NodeState = 'Applying' | 'Waiting' | 'Synced' | 'Rejected' | 'Failed' | 'Disabled';
 
@@ -38,6 +38,19 @@ export interface HeldFailure {
   readonly retryMark: string;
   readonly code: ReasonCode;
   readonly message: string;
+}
+
+/** A rollback, noted before it begins, so that it is ended by whoever comes after a crash. */
+export interface Undoing {
+  /** With which the additions came. */
+  readonly bundle: BundleDigest;
+  /** The Node's wish to try again, as it was then. */
+  readonly retryMark: string;
+  /** What had failed. */
+  readonly evidence: string;
+  readonly retry: Retry;
+  /** Whether the runtime had been restarted for that bundle. */
+  readonly wasRestarted: boolean;
 }
 
 export const annotationPrefix = 'node-trust-agent/';

@@ -15,6 +15,7 @@ const full: Facts = {
   runtime: { rebuild: { bundle, at, before: 'a', after: 'b' }, loaded: { invocationId: 'c', bundle } },
   source: { source: 's', certificates: [{ entry: 'e', pem: 'p' }], observed: 'o', onDelete: 'grace', goneSince: at },
   held: { world: 'w', retryMark: 'r', code: 'StoreIncomplete', message: 'm' },
+  undoing: { bundle, retryMark: 'r', evidence: 'e', retry: 'content', wasRestarted: true },
   leaving: true,
 };
 
@@ -30,8 +31,8 @@ test('what was told is read back by the next process, part by part', async () =>
     await createFactsFile(createHostRoot(host.root)).update({ [part]: value });
   assert.deepEqual(await createFactsFile(createHostRoot(host.root)).read(), full);
   await createFactsFile(createHostRoot(host.root)).update({ held: undefined, leaving: undefined });
-  const { source, runtime } = full;
-  assert.deepEqual(await createFactsFile(createHostRoot(host.root)).read(), { source, runtime });
+  const { source, runtime, undoing } = full;
+  assert.deepEqual(await createFactsFile(createHostRoot(host.root)).read(), { source, runtime, undoing });
 });
 
 test('the state is for root alone and has a schema version', async () => {
@@ -94,16 +95,17 @@ test('a state that is not one is as good as none, and the next update mends it',
 test('a part of the state that has not its shape is dropped, and the others stay', async () => {
   await using host = await createEmptyRoot();
   const facts = createFactsFile(createHostRoot(host.root));
-  const { source, runtime, held, leaving } = full;
+  const { source, runtime, held, undoing, leaving } = full;
   for (const [damage, expected] of [
-    [{ runtime: 5 }, { source, held, leaving, runtime: {} }],
-    [{ runtime: { rebuild: { bundle, before: 'a' } } }, { source, held, leaving, runtime: {} }],
-    [{ runtime: { loaded: 'x' } }, { source, held, leaving, runtime: {} }],
-    [{ source: { ...source, certificates: 'x' } }, { runtime, held, leaving }],
-    [{ source: { ...source, goneSince: 'yesterday' } }, { runtime, held, leaving }],
-    [{ held: [] }, { source, runtime, leaving }],
-    [{ held: { ...held, retryMark: 7 } }, { source, runtime, leaving }],
-    [{ leaving: 'no' }, { source, runtime, held }],
+    [{ runtime: 5 }, { source, held, undoing, leaving, runtime: {} }],
+    [{ runtime: { rebuild: { bundle, before: 'a' } } }, { source, held, undoing, leaving, runtime: {} }],
+    [{ runtime: { loaded: 'x' } }, { source, held, undoing, leaving, runtime: {} }],
+    [{ source: { ...source, certificates: 'x' } }, { runtime, held, undoing, leaving }],
+    [{ source: { ...source, goneSince: 'yesterday' } }, { runtime, held, undoing, leaving }],
+    [{ held: [] }, { source, runtime, undoing, leaving }],
+    [{ held: { ...held, retryMark: 7 } }, { source, runtime, undoing, leaving }],
+    [{ undoing: { ...undoing, wasRestarted: 'no' } }, { source, runtime, held, leaving }],
+    [{ leaving: 'no' }, { source, runtime, held, undoing }],
     [{ other: 1 }, full],
   ] as const) {
     await host.write(path, JSON.stringify({ version: 1, ...full, ...damage }));

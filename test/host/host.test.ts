@@ -52,6 +52,27 @@ const meanwhile = {
     `${systemctl} restart ${unit}; ${tool} "$@"; ${systemctl} restart ${unit}`,
 } as const;
 
+test('only the process that was to go is restarted: not another one, and none of which nothing is known', async () => {
+  await using node = await createNode();
+  const host = await openSandbox(node);
+  await node.write(tool, `#!/bin/sh\ncase "$2" in *stage*) exec ${tool} "$@" ;; esac\n${tool} "$@"\n`, 0o755);
+  await applyUntil(node, [one], 'restart-runtime');
+  const step = (await planFor(host, [one])).find(({ kind }) => kind === 'restart-runtime');
+  assert(step !== undefined);
+  const restarts = await countRestarts(node);
+  for (const prepare of [
+    () => node.write('/run/sandbox/state', 'activating'),
+    () => node.write('/run/sandbox/invocation-id', ''),
+    () => node.runtime.systemctl('stop', unit),
+    () => node.runtime.systemctl('start', unit),
+  ]) {
+    await prepare();
+    assert.equal(await host.apply(step, signal), 'outdated');
+    assert.equal(await countRestarts(node), restarts);
+  }
+  assert.equal((await host.facts.read()).runtime.restarted, undefined, 'nor noted');
+});
+
 for (const [when, script] of Object.entries(meanwhile)) {
   test(`a runtime that somebody restarts during the rebuild, ${when}, does not count as one that loaded it`, async () => {
     await using node = await createNode();

@@ -106,7 +106,7 @@ export function createCluster(clock: Clock): Cluster {
     if (isLagging) laggedAtMs = clock.elapsedMs();
     lags = Math.max(0, lags - 1);
     if (secret === undefined || isLagging) {
-      if (secret === undefined) owner.onServed({ kind: 'absent' });
+      owner.onServed({ kind: 'absent' });
       throw answerFailure(request, 404, 'NotFound');
     }
     owner.onServed(secret);

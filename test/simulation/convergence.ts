@@ -2,7 +2,7 @@
 // as the source wants them. Judged by the disk and the runtime, never by what the agent remembers.
 
 import { nameOf, readCertificates } from './certificates.ts';
-import type { Cluster } from './cluster.ts';
+import type { Cluster, SecretContent } from './cluster.ts';
 import type { Disk } from './disk.ts';
 import { type Promises } from './promises.ts';
 import type { ServiceManager } from './service.ts';
@@ -29,11 +29,11 @@ export function findUnconverged({
 }: End): string | undefined {
   if (!hasAgent) return 'there is not one agent';
   const { secret, annotations } = cluster;
-  const state = annotations.get('node-trust-agent/state') ?? 'nothing';
   const isFollowed = secret === undefined || secret.kind === 'good';
-  const expected = isFollowed ? 'Synced' : 'Rejected';
-  if (state !== expected) {
-    return `the Node says ${state} (${annotations.get('node-trust-agent/message')}), not ${expected}`;
+  const said = ['state', 'reason'].map((name) => annotations.get(`node-trust-agent/${name}`)).join(' ');
+  const expected = isFollowed ? 'Synced ' : `Rejected ${rejection(secret)}`;
+  if (said !== expected) {
+    return `the Node says ${said} (${annotations.get('node-trust-agent/message')}), not ${expected}`;
   }
   const anchors = new Set(
     disk
@@ -71,6 +71,12 @@ export function findUnconverged({
     );
     return extra === undefined ? undefined : `the ${what} still trusts ${nameOf(extra)}`;
   }
+}
+
+function rejection(content: Exclude<SecretContent, { readonly kind: 'good' }>): string {
+  if (content.kind === 'empty') return 'SourceEmpty';
+  if (content.kind === 'wrong type') return 'SourceWrongType';
+  return { CRLF: 'CrlfLineEndings', 'not a CA': 'NotCa', torn: 'MalformedPem' }[content.how];
 }
 
 function differ(what: string, are: ReadonlySet<string>, should: ReadonlySet<string>): string | undefined {

@@ -152,15 +152,24 @@ export const mutations: readonly Mutation[] = [
     'the runtime is restarted after every rebuild',
     'trust/plan.ts',
     "case 'noted':\n      return [];",
-    "case 'noted':\n      return rebuilds ? [{ kind: 'restart-runtime', unit, bundle: desired.digest, from: 'running' }, ...load] : [];",
+    "case 'noted':\n      return rebuilds ? [{ kind: 'restart-runtime', unit, bundle: desired.digest, stale: undefined }, ...load] : [];",
   ),
   mutate(
     'what is recorded of the runtime lives in memory only',
     'host/host.ts',
-    'await facts.update({ runtime: { ...record, ...change } });',
-    `const kept = globalThis as { memory?: object };
-    kept.memory = { ...record, ...change };
-    if (change.rebuild === undefined) await facts.update({ runtime: record });
-    else await facts.update({ runtime: { ...record, ...change } });`,
+    'await facts.update({ runtime: Object.fromEntries(known) as RuntimeRecord });',
+    'if (change.rebuild !== undefined) await facts.update({ runtime: Object.fromEntries(known) as RuntimeRecord });',
+  ),
+  mutate(
+    'a rollback is not noted before it begins',
+    'carry-out.ts',
+    'note: (begun) => noteUndoing(begun, host),',
+    'note: () => Promise.resolve(),',
+  ),
+  mutate(
+    'Synced is said anew after a glance',
+    'reconcile.ts',
+    'if (isGlance && context.isNews(outcome.status))',
+    'if (isGlance && false)',
   ),
 ];

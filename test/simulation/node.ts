@@ -48,13 +48,15 @@ export interface NodeOptions {
   readonly loads: 'at start' | 'at first use';
   onRuntimeChange(): void;
   onMeddled(): void;
+  /** A run of the store's tool, or a start of the runtime, that does not work begins. */
+  onTrouble(): void;
 }
 
 const brokenAnchor = `${anchorsFolder}/broken.crt`;
 const addedAnchor = `${anchorsFolder}/added.crt`;
 const borrowedAnchor = `${anchorsFolder}/borrowed.crt`;
 
-export function createNode({ clock, random, loads, onRuntimeChange, onMeddled }: NodeOptions): Node {
+export function createNode({ clock, random, loads, onRuntimeChange, onMeddled, onTrouble }: NodeOptions): Node {
   const disk = createDisk(clock);
   const toolTroubles: ToolTrouble[] = [];
   const bundles: Buffer[] = [];
@@ -79,7 +81,7 @@ export function createNode({ clock, random, loads, onRuntimeChange, onMeddled }:
   }
 
   function startServices(): ServiceManager {
-    const started = createServiceManager({ clock, disk, random, boot, loads, onChange: onRuntimeChange });
+    const started = createServiceManager({ clock, disk, random, boot, loads, onChange: onRuntimeChange, onTrouble });
     started.start();
     return started;
   }
@@ -93,6 +95,7 @@ export function createNode({ clock, random, loads, onRuntimeChange, onMeddled }:
       },
     };
     const trouble = name === 'update-ca-certificates' ? toolTroubles.shift() : undefined;
+    if (trouble !== undefined) onTrouble();
     const run: ToolRun = { disk, trouble, pause: (milliseconds) => clock.pause(milliseconds, owner) };
     return {
       end: execute(name, args, run),

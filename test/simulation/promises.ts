@@ -76,6 +76,14 @@ export interface PromisesOptions {
   readonly runtime: () => { readonly process: RuntimeProcess | undefined; readonly isActive: boolean };
 }
 
+/** What an agent was told and has kept in mind. */
+interface Believed {
+  readonly desired: ReadonlySet<string>;
+  readonly onDelete: 'grace' | 'remove';
+  readonly goneSinceMs: number | undefined;
+  readonly isLeaving: boolean;
+}
+
 const ownFiles = [
   /^\/var\/lib\/node-trust-agent(\/|$)/,
   /^\/usr\/local\/share\/ca-certificates\/(node-trust-[0-9a-f]{16}\.crt|\.node-trust-[0-9a-f]{12}\.tmp)$/,
@@ -89,6 +97,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   let onDelete: 'grace' | 'remove' = 'grace';
   let goneSinceMs: number | undefined;
   let isLeaving = false;
+  /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
+  let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
   let holder: Suspect | undefined;
   let moments = 0;
   let disturbedAt = 0;
@@ -101,7 +111,9 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   /** What was added and cannot be brought into use is being taken away again. */
   let isUndoing = false;
   /** The certificates of the last Synced, and the process that had them. */
-  let lastProof: { readonly named: ReadonlySet<string>; readonly invocationId: string } | undefined;
+  let lastProof:
+    | { readonly named: ReadonlySet<string>; readonly invocationId: string; readonly by: Suspect }
+    | undefined;
   /** The store was another since: a process that loads at its first use may have that. */
   let hasChangedSince = false;
   /** The certificates of a Synced that nothing has happened to since. */
@@ -181,8 +193,15 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   }
 
   function changing(suspect: Suspect, call: string, path: string, change: () => void): void {
+    if (call === 'fsync' && path === stateFolder) unsynced = undefined;
     if (call === 'fsync') return change();
-    if (call === 'rename' && path === recordsPath) acts(suspect);
+    if (call === 'rename' && path === recordsPath) {
+      const before = { desired, onDelete, goneSinceMs, isLeaving };
+      acts(suspect);
+      change();
+      unsynced = { before, text: disk.read(recordsPath)?.toString() };
+      return;
+    }
     if (call === 'unlink' && path === recordsPath) forgetWithdrawn(); // with the last of its trust
     if (!ownFiles.some((own) => own.test(path)) && !isEmptyBundle(path)) breaks('only own files', `${call} ${path}`);
     const inStore = path.startsWith(`${storeFolder}/`);
@@ -195,10 +214,10 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     holder = suspect;
     const before = lookUp(disk, storeFolder);
     const standing = linkedPrints();
-    const held = printOf(path);
     change();
-    if (inAnchors && !posix.basename(path).startsWith('.'))
-      judgeAnchor(suspect, call, path, call === 'unlink' ? held : printOf(path));
+    const name = posix.basename(path);
+    if (inAnchors && !name.startsWith('.'))
+      judgeAnchor(suspect, call, path, call === 'unlink' ? printNamed(name) : printOf(path));
     const after = lookUp(disk, storeFolder);
     for (const print of before) {
       if (after.has(print) || !(standing.has(print) || isKept(print))) continue;
@@ -226,6 +245,9 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   }
 
   const printOf = (path: string): string | undefined => readCertificates(disk.read(path))[0]?.fingerprint;
+  /** What was written by this name, whatever somebody has made of it. */
+  const printNamed = (name: string): string | undefined =>
+    [...everGood].find((print) => name === `node-trust-${print.slice(0, 16)}.crt`);
   const isEmptyBundle = (path: string): boolean => path === bundlePath && listInputs(disk, defaultPlaces).length === 0;
 
   /** Of every file that is not ours and goes into the bundle. */
@@ -261,7 +283,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const lie = findLie(named, annotations['node-trust-agent/bundle']);
     const { process } = runtime();
     if (lie === undefined && process !== undefined) {
-      lastProof = { named, invocationId: process.invocationId };
+      lastProof = { named, invocationId: process.invocationId, by: suspect };
       hasChangedSince = false;
     }
     if (lie === undefined) proven = rebuiltAt > disturbedAt ? named : undefined;
@@ -321,8 +343,9 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
         isUndoing = false;
         return;
       }
-      const isProven = runtime().process?.invocationId === lastProof?.invocationId && isDesired(lastProof?.named);
-      if (isProven && !hasChangedSince)
+      // One that comes after a rebuild which was begun and cut off cannot know that it did nothing.
+      const isProven = lastProof?.by === suspect && runtime().process?.invocationId === lastProof.invocationId;
+      if (isProven && isDesired(lastProof?.named) && !hasChangedSince)
         breaks('the runtime is disturbed only when it must be', 'a restart of a process that has loaded all');
       if (!hasCause && disturbedAt <= answeredUntil && !isRetryDue)
         breaks('the runtime is disturbed only when it must be', 'a restart, and nothing has changed since the last');
@@ -339,6 +362,9 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     forgetWithdrawn,
     booted() {
       hasCause = true;
+      if (unsynced !== undefined && unsynced.text !== disk.read(recordsPath)?.toString())
+        ({ desired, onDelete, goneSinceMs, isLeaving } = unsynced.before);
+      unsynced = undefined;
       if (proven === undefined) return;
       const lost = [...proven].find((print) => !bundled().has(print) || !hasAnchor(print));
       if (lost !== undefined) breaks('Synced outlives a power failure', `${nameOf(lost)} is lost`);

@@ -35,12 +35,15 @@ export type Action =
   | { readonly kind: 'store'; readonly how: StoreMeddling }
   | { readonly kind: 'clock'; readonly byMs: number };
 
-/** After a pause, and then at once, or when the agent has made so many calls, or so many that write, or so many ms into its next rebuild. */
+/**
+ * After a pause, and then at once, or when the agent has made so many calls, or so many that write, or so many since the tool or
+ * the runtime failed, or so many ms into its next rebuild.
+ */
 export interface ScheduledEvent {
   readonly afterMs: number;
   readonly when:
     | { readonly kind: 'at once' }
-    | { readonly kind: 'calls' | 'writes'; readonly count: number }
+    | { readonly kind: 'calls' | 'writes' | 'calls after a failure'; readonly count: number }
     | { readonly kind: 'in a rebuild'; readonly count: number };
   readonly action: Action;
 }
@@ -76,9 +79,11 @@ function drawEvent(random: Random, isPooled: boolean): ScheduledEvent {
       ? { kind: 'at once' }
       : draw < 0.65
         ? { kind: 'writes', count: 1 + random.below(90) }
-        : draw < 0.85
+        : draw < 0.8
           ? { kind: 'calls', count: 1 + random.below(500) }
-          : { kind: 'in a rebuild', count: random.below(1_200) };
+          : draw < 0.9
+            ? { kind: 'calls after a failure', count: 1 + random.below(200) }
+            : { kind: 'in a rebuild', count: random.below(1_200) };
   return { afterMs, when, action: drawAction(random, isPooled) };
 }
 

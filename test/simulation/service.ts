@@ -45,9 +45,19 @@ export interface ServiceOptions {
   readonly loads: 'at start' | 'at first use';
   /** Another process, or none, from here on. */
   onChange(): void;
+  /** A start that does not work begins. */
+  onTrouble(): void;
 }
 
-export function createServiceManager({ clock, disk, random, boot, loads, onChange }: ServiceOptions): ServiceManager {
+export function createServiceManager({
+  clock,
+  disk,
+  random,
+  boot,
+  loads,
+  onChange,
+  onTrouble,
+}: ServiceOptions): ServiceManager {
   let active: 'active' | 'activating' | 'deactivating' | 'inactive' | 'failed' = 'inactive';
   let process: RuntimeProcess | undefined;
   let jobs: Promise<void> = Promise.resolve();
@@ -71,6 +81,7 @@ export function createServiceManager({ clock, disk, random, boot, loads, onChang
 
   async function bringUp(): Promise<void> {
     const trouble = troubles.shift();
+    if (trouble !== undefined) onTrouble();
     const now = clock.elapsedMs();
     recentStarts = [...recentStarts.filter((at) => now - at < 10_000), now];
     if (recentStarts.length > 5) return end('failed');
@@ -120,11 +131,12 @@ export function createServiceManager({ clock, disk, random, boot, loads, onChang
   async function restart(): Promise<void> {
     if (troubles[0] === 'keeps its process' && process !== undefined) {
       troubles.shift();
+      onTrouble();
       return;
     }
     if (process !== undefined) {
       active = 'deactivating';
-      await pause(random.pick([100, 1_700]));
+      await pause(random.pick([100, 1_700, 1_700, 9_000]));
     }
     process = undefined;
     await bringUp();

@@ -30,7 +30,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
   const clock = createClock(start);
   const story: string[] = [];
   const trace = createHash('sha256');
-  let armed: { left: number; readonly event: ScheduledEvent }[] = [];
+  let armed: { left: number; isCounting: boolean; readonly event: ScheduledEvent }[] = [];
   let isDown = false;
   let isMended = false;
   let isAgentDue = false;
@@ -44,6 +44,9 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     random,
     loads,
     onMeddled: () => promises.disturbed(),
+    onTrouble() {
+      for (const waiting of armed) waiting.isCounting ||= waiting.event.when.kind === 'calls after a failure';
+    },
     onRuntimeChange() {
       if (agents?.isRestarting() !== true) promises.disturbed();
     },
@@ -79,7 +82,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     if (armed.length === 0) return;
     for (const waiting of armed) {
       const { kind } = waiting.event.when;
-      if (kind === 'calls' || (kind === 'writes' && isWrite)) waiting.left -= 1;
+      if (waiting.isCounting && (kind !== 'writes' || isWrite)) waiting.left -= 1;
     }
     const due = armed.filter(({ left }) => left <= 0);
     if (due.length === 0) return;
@@ -197,7 +200,17 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     const path = `${stateFolder}/state.json`;
     const text = node.disk.read(path)?.toString('utf8');
     if (text === undefined) return;
-    const newer = new Set(['withdrawn', 'held', 'rewritten', 'version']);
+    const newer = new Set([
+      'withdrawn',
+      'held',
+      'rewritten',
+      'version',
+      'proven',
+      'repairs',
+      'retryMark',
+      'restarted',
+      'undoing',
+    ]);
     const [first = '', ...rest] = text.split('\n');
     const whole = JSON.parse([first, ...rest].join('\n'), function (this: unknown, key, value: unknown) {
       const isTop = typeof this === 'object' && this !== null && 'runtime' in this;
@@ -259,7 +272,8 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     if (event.when.kind === 'at once') perform(event.action);
     else {
       tell(`next: ${describeEvent(event)}`);
-      armed.push({ left: event.when.count + 1, event });
+      const { kind, count } = event.when;
+      armed.push({ left: count + 1, isCounting: kind === 'calls' || kind === 'writes', event });
     }
   }
   if (promises.broken === undefined) {

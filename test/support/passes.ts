@@ -45,6 +45,7 @@ export async function pass({ root }: EmptyRoot, snapshot: SourceSnapshot, option
       restartIntervalMs: 0,
       admission: { maxCertificates: 10, allowNonCa: false },
       retryMark: '',
+      isNews: () => true,
       report: (status) => Promise.resolve(void reports.push(status)),
       onStep: () => {},
       ...rest,

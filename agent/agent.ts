@@ -10,6 +10,7 @@ import { type Host, openHost } from './host/host.ts';
 import { type HostLock, lockHost } from './host/lock.ts';
 import { createHostRoot, type HostRoot } from './host/root.ts';
 import { createKubeClient, type KubeClient } from './kube/client.ts';
+import { loadClusterAccess } from './kube/cluster-access.ts';
 import { createOwnNode } from './kube/own-node.ts';
 import { createSecretSource } from './kube/secret-source.ts';
 import { watchSecret } from './kube/secret-watch.ts';
@@ -55,11 +56,11 @@ export interface AgentWorld extends Pick<LoopOptions, 'now' | 'random' | 'sleep'
 type Health = Omit<Parameters<typeof serveEndpoints>[0], 'host' | 'port'>;
 
 /** Throws KubeError for a kubeconfig that cannot be used. */
-function createWorld({ kubeconfig, hostRoot, listen, healthTimeoutMs }: AgentConfig): AgentWorld {
+async function createWorld({ kubeconfig, hostRoot, listen, healthTimeoutMs }: AgentConfig): Promise<AgentWorld> {
   const now = (): Date => new Date();
   const root = createHostRoot(hostRoot);
   return {
-    client: createKubeClient(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
+    client: createKubeClient(await loadClusterAccess(kubeconfig)),
     root,
     openHost: () => openHost({ root, runtime: 'required', now, healthTimeoutMs }),
     lockHost: () => lockHost(root),
@@ -88,9 +89,10 @@ export async function runAgent(
   config: AgentConfig,
   log: Log,
   signal: AbortSignal,
-  world: AgentWorld = createWorld(config),
+  simulated?: AgentWorld,
 ): Promise<void> {
   await using cleanup = new AsyncDisposableStack();
+  const world = simulated ?? (await createWorld(config));
   const { client, root, now, random, sleep } = world;
   const node = createOwnNode({ client, name: config.nodeName });
   const pool = createPool({ node, label: config.enabledBy, confirmMs: config.leaveConfirmMs });

@@ -56,11 +56,12 @@ export async function carryOut(
     run: (plan) => run(plan, () => Promise.resolve(context.now())),
     observe: () => host.observe('ask', signal),
   };
-  // A rollback that was cut off is ended before anything else: the runtime may be down for what it takes away.
-  if (undoing !== undefined) {
+  // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it.
+  const isSameTry = undoing?.bundle === desired.digest && undoing.retryMark === retryMark;
+  if (undoing !== undefined && (isSameTry || before.runtime.kind !== 'running')) {
     const undone = await endRollBack(undoing, aims, after, undo);
     after = undone.after;
-    if (undoing.bundle === desired.digest && undoing.retryMark === retryMark) {
+    if (isSameTry) {
       await noteHeld(undone.error, digestWorld(desired, after), host, retryMark);
       return end({ kind: 'failed', error: undone.error });
     }

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { openHost } from '../agent/host/host.ts';
 import { createHostRoot } from '../agent/host/root.ts';
 import { createKubeClient } from '../agent/kube/client.ts';
+import { accessFromKubeconfig } from '../agent/kube/kubeconfig.ts';
 import { createOwnNode } from '../agent/kube/own-node.ts';
 import { createSecretSource } from '../agent/kube/secret-source.ts';
 import { createStatusWriter } from '../agent/kube/status-writer.ts';
@@ -35,7 +36,7 @@ async function setUp(t: TestContext, onDisk?: object): Promise<Daemon> {
   const stage = await setStage(t, { roots: 1 });
   stage.apply({ a: corp.pem });
   if (onDisk !== undefined) await stage.sandbox.write(state, JSON.stringify({ version: 1, runtime: {}, ...onDisk }));
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, stage.api.kubeconfig()) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, stage.api.kubeconfig())));
   const node = createOwnNode({ client, name: 'node-1' });
   const now = (): Date => fixedNow;
   const metrics = createMetrics();

@@ -1,6 +1,7 @@
 // `node-trust status`: what the agents tell on their Nodes, as a table. Reads annotations, asks no node.
 
 import { createKubeClient } from '../kube/client.ts';
+import { loadClusterAccess } from '../kube/cluster-access.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { listNodes } from '../kube/own-node.ts';
 import { printable } from '../trust/printable.ts';
@@ -34,7 +35,7 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
   positionals: { min: 0, max: Number.POSITIVE_INFINITY },
   async run({ values, positionals }, terminal, signal) {
     try {
-      const client = createKubeClient(values.kubeconfig === undefined ? {} : { kubeconfigPath: values.kubeconfig });
+      const client = createKubeClient(await loadClusterAccess(values.kubeconfig));
       const known = new Map(
         (await listNodes(client, signal)).map(({ name, annotations }) => [name, toRow(name, annotations)]),
       );

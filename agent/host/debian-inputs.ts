@@ -26,6 +26,14 @@ export async function readInputs(root: HostRoot): Promise<readonly Input[]> {
   return Promise.all(paths.map(async (path) => ({ path, ...(await readBundleFile(root, path)) })));
 }
 
+/** The files in the store's folder, but for these: none of them is the tool's, which makes links. */
+export async function readLoose(root: HostRoot, folder: string, own: readonly string[]): Promise<readonly Input[]> {
+  const entries = await root.readFolder(folder);
+  const files = entries === 'absent' ? [] : entries.filter(({ kind }) => kind === 'file');
+  const paths = files.map(({ name }) => posix.join(folder, name)).filter((path) => !own.includes(path));
+  return Promise.all(paths.map(async (path) => ({ path, ...(await readBundleFile(root, path)) })));
+}
+
 export async function listInputs(root: HostRoot): Promise<readonly string[]> {
   const selection = await root.readFile(selectionFile);
   const text = selection === 'absent' ? '' : Buffer.from(selection).toString('utf8');

@@ -24,6 +24,7 @@ import {
   isOurs,
   listInputs,
   readInputs,
+  readLoose,
   refuseBroken,
   selectionFile,
 } from './debian-inputs.ts';
@@ -60,23 +61,28 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       version,
       bundle: broken === undefined && !(await isTorn(links, fingerprints)) ? fingerprints : new Set(),
       indexed: await index.read(anchors, links),
-      ...(await findReturned([...fingerprints], new Set(withdrawn), anchors)),
+      ...(await findReturned(fingerprints, new Set(withdrawn), anchors)),
     };
   }
 
-  /** The inputs are many, and read only when there is something to look for in them. */
+  /**
+   * What was taken away and is trusted: in the bundle, or in a file that somebody has put beside it, which Go's programs load as
+   * well. The inputs are many, and read only when there is something to look for in them.
+   */
   async function findReturned(
-    bundle: readonly Fingerprint[],
+    bundle: ReadonlySet<Fingerprint>,
     withdrawn: ReadonlySet<AnchorName>,
     anchors: readonly Anchor[],
   ): Promise<Pick<StoreObservation, 'returned' | 'stillTrusted'>> {
     const own = new Set(anchors.map(({ name }) => name));
-    const suspects = bundle.filter((print) => withdrawn.has(anchorName(print)) && !own.has(anchorName(print)));
-    if (suspects.length === 0) return { returned: [], stillTrusted: [] };
-    const inputs = await readInputs(root);
-    const holders = suspects.map((fingerprint) => ({
+    const isSuspect = (print: Fingerprint): boolean => withdrawn.has(anchorName(print)) && !own.has(anchorName(print));
+    const loose = withdrawn.size === 0 ? [] : await readLoose(root, storeFolder, [bundlePath, `${bundlePath}.new`]);
+    const suspects = new Set([...bundle, ...loose.flatMap(({ fingerprints }) => [...fingerprints])].filter(isSuspect));
+    if (suspects.size === 0) return { returned: [], stillTrusted: [] };
+    const holding = [...(await readInputs(root)), ...loose];
+    const holders = [...suspects].map((fingerprint) => ({
       fingerprint,
-      path: inputs.find(({ fingerprints }) => fingerprints.has(fingerprint))?.path,
+      path: holding.find(({ fingerprints }) => fingerprints.has(fingerprint))?.path,
     }));
     return {
       returned: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [fingerprint] : [])),

@@ -1,14 +1,16 @@
-// The one door to the API server. client-node gives kubeconfig, credentials, TLS and the HTTP transport; requests are
-// written here rather than through its generated classes, because those drop the Status of a 401, put whole bodies into
-// their messages, and cost tens of megabytes of memory. Every request has a time-out and an AbortSignal, every failure
-// leaves as a KubeError, and no socket or timer outlives its request.
+// The one door to the API server. Requests are written here and sent by Node's own https rather than by client-node's
+// generated classes, because those drop the Status of a 401, put whole bodies into their messages, and cost tens of megabytes
+// of memory. Every request has a time-out and an AbortSignal, every failure leaves as a KubeError, and no socket or timer
+// outlives its request.
 
-import { HttpMethod, IsomorphicFetchHttpLibrary, RequestContext, type ResponseContext } from '@kubernetes/client-node';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { text } from 'node:stream/consumers';
 import { errorText } from '../errors.ts';
 import { type AnswerObject, isRecord, listAt, metadataOf, parseJson } from './answer-object.ts';
+import type { ClusterAccess, Credentials } from './cluster-access.ts';
 import { failureOfSilence, failureOfThrown } from './connection-failure.ts';
 import { type Asked, failureOfAnswer, failureOfErrorEvent, foreignAnswer, KubeError } from './kube-error.ts';
-import { loadClusterAccess } from './kubeconfig.ts';
 import { parseWatchLine, readLines, type WatchEvent } from './watch-stream.ts';
 
 export interface KubeRequest extends Asked {
@@ -38,21 +40,13 @@ export interface KubeClient {
   watch(request: KubeRequest, watching: Watching, signal: AbortSignal): Promise<void>;
 }
 
-export interface KubeClientOptions {
-  /** Without it: the pod's ServiceAccount, else KUBECONFIG or ~/.kube/config. */
-  readonly kubeconfigPath?: string;
-  readonly requestTimeoutMs?: number;
-}
+/** Connects to nothing yet. */
+export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_000): KubeClient {
+  const server = hostAndPort(access.url);
 
-/** Throws KubeError (`misconfigured`) where no usable configuration is found. Connects to nothing yet. */
-export function createKubeClient({ kubeconfigPath, requestTimeoutMs = 10_000 }: KubeClientOptions = {}): KubeClient {
-  const { config, url } = loadClusterAccess(kubeconfigPath);
-  const server = hostAndPort(url);
-  const transport = new IsomorphicFetchHttpLibrary();
-
-  const authenticate = async (context: RequestContext): Promise<void> => {
+  const authorize = async (): Promise<Credentials> => {
     try {
-      await config.applySecurityAuthentication(context);
+      return await access.authorize();
     } catch (error) {
       const evidence = `the credentials for ${server} cannot be used: ${errorText(error)}`;
       throw new KubeError({ kind: 'misconfigured', evidence }, error);
@@ -63,15 +57,13 @@ export function createKubeClient({ kubeconfigPath, requestTimeoutMs = 10_000 }: 
   const exchange = async <T>(request: KubeRequest, signal: AbortSignal, read: ReadAnswer<T>): Promise<T> => {
     signal.throwIfAborted();
     const watchdog = startWatchdog(requestTimeoutMs);
-    const context = requestContext(url, request);
-    context.setSignal(AbortSignal.any([signal, watchdog.signal]));
     try {
-      await authenticate(context);
-      const response = await transport.send(context).toPromise();
-      const { httpStatusCode: code, headers } = response;
+      const options = { ...(await authorize()), signal: AbortSignal.any([signal, watchdog.signal]) };
+      const response = await send(access.url, request, options);
+      const { statusCode: code = 0, headers } = response;
       if (code >= 200 && code <= 299) return await read(response, watchdog);
-      const body = parseJson(await response.body.text());
-      throw new KubeError(failureOfAnswer(server, request, { code, headers, body }));
+      const body = parseJson(await text(response));
+      throw new KubeError(failureOfAnswer(server, request, { code, retryAfter: headers['retry-after'], body }));
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       if (error instanceof KubeError) throw error;
@@ -79,8 +71,6 @@ export function createKubeClient({ kubeconfigPath, requestTimeoutMs = 10_000 }: 
       throw new KubeError(failureOfThrown(server, request, error), error);
     } finally {
       watchdog.stop();
-      // The library makes a connection pool for every request and closes none.
-      await context.getDispatcher()?.destroy();
     }
   };
 
@@ -89,29 +79,28 @@ export function createKubeClient({ kubeconfigPath, requestTimeoutMs = 10_000 }: 
 
     call: (request, signal) =>
       exchange(request, signal, async (response) => {
-        const object = parseJson(await response.body.text());
+        const object = parseJson(await text(response));
         const isAskedFor = isRecord(object) && object['kind'] === request.kind;
         if (isAskedFor && metadataOf(object)['name'] === request.name) return object;
-        throw new KubeError(foreignAnswer(server, request, response.httpStatusCode));
+        throw new KubeError(foreignAnswer(server, request, response.statusCode));
       }),
 
     list(request, signal) {
       const asked = { ...request, verb: 'list', name: '' } as const;
       return exchange(asked, signal, async (response) => {
-        const object = parseJson(await response.body.text());
+        const object = parseJson(await text(response));
         if (isRecord(object) && object['kind'] === request.kind) return listAt(object, 'items');
-        throw new KubeError(foreignAnswer(server, asked, response.httpStatusCode));
+        throw new KubeError(foreignAnswer(server, asked, response.statusCode));
       });
     },
 
     watch: (request, { maxSilenceMs, onOpen, onEvent }, signal) =>
       exchange(request, signal, async (response, watchdog) => {
-        const foreign = new KubeError(foreignAnswer(server, request, response.httpStatusCode));
-        const stream = response.body.stream();
-        if (stream === null || response.headers['content-type']?.startsWith('application/json') !== true) throw foreign;
+        const foreign = new KubeError(foreignAnswer(server, request, response.statusCode));
+        if (response.headers['content-type']?.startsWith('application/json') !== true) throw foreign;
         watchdog.feed(maxSilenceMs);
         onOpen();
-        for await (const line of readLines(stream, () => watchdog.feed(maxSilenceMs))) {
+        for await (const line of readLines(response, () => watchdog.feed(maxSilenceMs))) {
           const event = parseWatchLine(line, request.kind);
           if (event === undefined) throw foreign;
           if (event.kind === 'ERROR') throw new KubeError(failureOfErrorEvent(server, request, event.status));
@@ -121,27 +110,32 @@ export function createKubeClient({ kubeconfigPath, requestTimeoutMs = 10_000 }: 
   };
 }
 
-type ReadAnswer<T> = (response: ResponseContext, watchdog: Watchdog) => Promise<T>;
+type ReadAnswer<T> = (response: IncomingMessage, watchdog: Watchdog) => Promise<T>;
 
 const methods = {
-  get: [HttpMethod.GET, undefined],
-  list: [HttpMethod.GET, undefined],
-  watch: [HttpMethod.GET, undefined],
-  create: [HttpMethod.POST, 'application/json'],
-  patch: [HttpMethod.PATCH, 'application/merge-patch+json'],
+  get: ['GET', undefined],
+  list: ['GET', undefined],
+  watch: ['GET', undefined],
+  create: ['POST', 'application/json'],
+  patch: ['PATCH', 'application/merge-patch+json'],
 } as const;
 
-function requestContext(url: string, request: KubeRequest): RequestContext {
+/** Answers with the head of the answer; its body is the caller's to read. A redirect is an answer like any other. */
+function send(url: string, request: KubeRequest, options: Credentials): Promise<IncomingMessage> {
   const [method, contentType] = methods[request.verb];
   const query = request.query === undefined ? '' : `?${new URLSearchParams(request.query).toString()}`;
-  const context = new RequestContext(`${url}${request.path}${query}`, method);
-  context.setHeaderParam('Accept', 'application/json');
-  context.setHeaderParam('User-Agent', 'node-trust-agent');
-  if (contentType !== undefined) {
-    context.setHeaderParam('Content-Type', contentType);
-    context.setBody(JSON.stringify(request.body));
-  }
-  return context;
+  const headers = {
+    ...options.headers,
+    Accept: 'application/json',
+    'User-Agent': 'node-trust-agent',
+    ...(contentType !== undefined && { 'Content-Type': contentType }),
+  };
+  const { request: open } = url.startsWith('https:') ? https : http;
+  return new Promise((resolve, reject) => {
+    const sent = open(`${url}${request.path}${query}`, { ...options, method, headers }, resolve);
+    sent.on('error', reject);
+    sent.end(contentType === undefined ? undefined : JSON.stringify(request.body));
+  });
 }
 
 interface Watchdog {

@@ -9,7 +9,7 @@ export function failureOfSilence(server: string, asked: Asked, patienceMs: numbe
   return { kind: 'timed-out', evidence: `${server} gave no answer to ${describe(asked)} for ${patienceMs / 1000} s` };
 }
 
-/** What fetch threw: the network, the name service or TLS. */
+/** What was thrown: the network, the name service or TLS. */
 export function failureOfThrown(server: string, asked: Asked, error: unknown): KubeFailure {
   const code = networkCode(error);
   if (code !== undefined && (code in tlsRemedies || /^ERR_(SSL|TLS)_|^EPROTO$/.test(code))) {
@@ -23,7 +23,7 @@ export function failureOfThrown(server: string, asked: Asked, error: unknown): K
   return { kind: 'unreachable', evidence: `${server} could not be reached to ${describe(asked)}: ${what}${suffix}` };
 }
 
-/** fetch says only "fetch failed"; the system's code is in its cause, or one deeper. */
+/** The system's code, of the error or of what caused it. */
 function networkCode(error: unknown): string | undefined {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth += 1) {
     if ('code' in at && typeof at.code === 'string') return at.code;
@@ -58,6 +58,4 @@ const networkTexts: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the host name is not known',
   EAI_AGAIN: 'the name service does not answer',
   ETIMEDOUT: 'no answer to the connection attempt',
-  UND_ERR_CONNECT_TIMEOUT: 'no answer to the connection attempt',
-  UND_ERR_SOCKET: 'the connection was closed before an answer',
 };

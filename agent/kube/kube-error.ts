@@ -48,7 +48,8 @@ export interface Asked {
 
 export interface Answer {
   readonly code: number;
-  readonly headers: Readonly<Record<string, string>>;
+  /** The header's value (RFC 9110). */
+  readonly retryAfter: string | undefined;
   readonly body: unknown;
 }
 
@@ -59,7 +60,7 @@ const maxStatusMessage = 400;
 /** An HTTP answer that is not a success. */
 export function failureOfAnswer(server: string, asked: Asked, answer: Answer): KubeFailure {
   const status = parseStatus(answer.body);
-  const retry = retryAfter(answer.headers['retry-after'] ?? status?.retryAfterSeconds);
+  const retry = retryAfter(answer.retryAfter ?? status?.retryAfterSeconds);
   // Max-in-flight limits and shutdown answer in plain text, so these codes do not need a Status.
   if (answer.code === 429) {
     return { kind: 'throttled', evidence: `${server} answered 429 to ${describe(asked)}: too many requests`, ...retry };
@@ -85,7 +86,7 @@ export function failureOfErrorEvent(server: string, asked: Asked, object: unknow
 }
 
 /** A success that does not hold what was asked for: a captive portal, a proxy's page, another API. */
-export function foreignAnswer(server: string, asked: Asked, code: number): KubeFailure {
+export function foreignAnswer(server: string, asked: Asked, code = 0): KubeFailure {
   return {
     kind: 'server-error',
     evidence: `${server} answered ${code} to ${describe(asked)} with something that an API server does not say`,

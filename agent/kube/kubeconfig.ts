@@ -1,29 +1,22 @@
-// Decides which cluster and credentials are used, and mends what client-node does not know about them.
-// An explicit file wins; then the pod's ServiceAccount; then KUBECONFIG or ~/.kube/config. A machine without any of
-// them is told so, instead of being sent to the library's last resort, http://localhost:8080.
+// Cluster and credentials out of a kubeconfig, by client-node, and what client-node does not know about them mended. A machine
+// without any is told so, instead of being sent to the library's last resort, http://localhost:8080.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import type { RequestOptions } from 'node:https';
 import { dirname, resolve } from 'node:path';
 import { KubeConfig, loadYaml, type User } from '@kubernetes/client-node';
 import { errorText } from '../errors.ts';
 import { isRecord } from './answer-object.ts';
+import type { ClusterAccess } from './cluster-access.ts';
 import { KubeError } from './kube-error.ts';
 
-const serviceAccountToken = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 const lastResort = 'http://localhost:8080';
 
-export interface ClusterAccess {
-  readonly config: KubeConfig;
-  /** Base URL of the API server without a slash at its end; it may have a path. */
-  readonly url: string;
-}
-
-/** Throws KubeError (`misconfigured`). Nothing is connected. */
-export function loadClusterAccess(path?: string): ClusterAccess {
+/** The file, or what kubectl would use. Throws KubeError (`misconfigured`). Nothing is connected. */
+export function accessFromKubeconfig(path?: string): ClusterAccess {
   const config = new KubeConfig();
   try {
     if (path !== undefined) loadFile(config, path);
-    else if (existsSync(serviceAccountToken)) config.loadFromCluster();
     else config.loadFromDefault();
   } catch (error) {
     // Only the first line: a YAML error goes on with a piece of the file, which may be a token.
@@ -37,7 +30,18 @@ export function loadClusterAccess(path?: string): ClusterAccess {
   if (url === undefined || !/^https?:\/\//.test(url) || !URL.canParse(url)) {
     throw misconfigured(`the kubeconfig ${path ?? 'of this machine'} names no API server in its current context`);
   }
-  return { config, url };
+  return {
+    url,
+    async authorize() {
+      const options: RequestOptions = {};
+      await config.applyToHTTPSOptions(options);
+      // A token out of a file comes with the file's last line end, which no header may have.
+      const headers = Object.entries(options.headers ?? {}).map(([name, value]) => [name, String(value).trim()]);
+      const trimmed = { ...options, headers: Object.fromEntries(headers) };
+      // The library keeps its connection pools, with the credentials of their first use; only a proxy needs one.
+      return config.getCurrentCluster()?.proxyUrl === undefined ? { ...trimmed, agent: false } : trimmed;
+    },
+  };
 }
 
 // A pod's projected token rotates on disk. client-node reads it again when its copy is older than 60 s (FileAuth), which

@@ -2,11 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bundle } from '../../image/bundle.ts';
 import { type AgentProcess, startAgent } from '../support/agent-process.ts';
+import { createServerCertificate } from '../support/api-fixture.ts';
 import { startApiServer } from '../support/api-server.ts';
 import { createCertificate } from '../support/certificates.ts';
 import { createCluster } from '../support/cluster.ts';
@@ -22,16 +23,19 @@ export async function measureDaemon(folder: string): Promise<readonly Row[]> {
   await using stack = new AsyncDisposableStack();
   const agentFile = join(folder, 'node-trust.mjs');
   await bundle('agent/main.ts', agentFile);
-  const api = stack.adopt(await startApiServer(), (server) => server.close());
+  const tls = createServerCertificate(folder, 'IP:127.0.0.1');
+  const api = stack.adopt(await startApiServer({ tls }), (server) => server.close());
   const node = stack.use(await createSandbox({ roots: Number.POSITIVE_INFINITY }));
-  await node.write('/kubeconfig', api.kubeconfig());
   const cluster = createCluster(api, nodeName);
   const apply = (...certificates: readonly { readonly pem: string }[]): void =>
     cluster.apply(Object.fromEntries(certificates.map(({ pem }, index) => [`ca-${index}.pem`, pem])));
   const synced = (count: number): Promise<unknown> =>
     cluster.says(({ state, certificates }) => state === 'Synced' && certificates === String(count));
   const { flags, env } = await readImage();
-  const args = ['--node-name', nodeName, '--kubeconfig', node.at('/kubeconfig'), '--host-root', node.root];
+  const args = ['--node-name', nodeName, '--host-root', node.root];
+  const inPod = await createServiceAccount(folder, tls.cert);
+  const { hostname, port } = new URL(api.url);
+  const podEnv = { ...env, KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
 
   apply(corp);
   let agent: AgentProcess | undefined;
@@ -39,8 +43,8 @@ export async function measureDaemon(folder: string): Promise<readonly Row[]> {
     startAgent(
       [...args, '--spread', '0', '--restart-interval', '0', '--listen', '127.0.0.1:0'],
       () => {},
-      [...flags, agentFile],
-      env,
+      [...inPod, process.execPath, ...flags, agentFile],
+      podEnv,
     );
   const firstPass = await time(async () => {
     agent = stack.use(start());
@@ -97,6 +101,17 @@ export async function measureDaemon(folder: string): Promise<readonly Row[]> {
       }),
     ),
   ];
+}
+
+/** What a program is started with to find a ServiceAccount where the kubelet puts one, in a mount namespace of its own. */
+async function createServiceAccount(folder: string, ca: string): Promise<readonly [string, ...string[]]> {
+  const account = join(folder, 'serviceaccount');
+  await mkdir(account);
+  await writeFile(join(account, 'token'), 'admin');
+  await writeFile(join(account, 'ca.crt'), ca);
+  const place = '/var/run/secrets/kubernetes.io/serviceaccount';
+  const mount = `mount -t tmpfs tmpfs /var/run && mkdir -p ${place} && cp ${account}/* ${place} && exec "$@"`;
+  return ['unshare', '--mount', 'sh', '-c', mount, 'sh'];
 }
 
 /** What the daemon's memory is compared with, all idle: the steps from nothing towards it. */

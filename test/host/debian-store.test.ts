@@ -63,6 +63,22 @@ test('withdrawn is gone from bundle, index and anchors, and nothing else is', as
   assert.deepEqual(await digestHost(node), before);
 });
 
+test('what was taken away and lies loose beside the bundle, where the programs of Go find it, is told', async () => {
+  await using node = await createNode();
+  const [stays, goes] = [create('Stays'), create('Goes')];
+  await reach(node, [stays, goes]);
+  const path = '/etc/ssl/certs/.kept-by-somebody';
+  await node.write(path, `${stays.pem}${goes.pem}`);
+  await reach(node, [stays]);
+  const { store } = await (await openSandbox(node, 'optional')).observe('glance', new AbortController().signal);
+  assert.deepEqual(
+    store.stillTrusted.map((found) => [found.fingerprint, found.path]),
+    [[parse(goes).fingerprint, path]],
+  );
+  assert.deepEqual(store.returned, []);
+  assert.equal(await node.read(path), `${stays.pem}${goes.pem}`);
+});
+
 test('a bundle that has lost what the tool had put into it, as after two of its runs at once, is rebuilt', async () => {
   await using node = await createSandbox({ roots: 3, runtime: false });
   const ours = create('Ours');

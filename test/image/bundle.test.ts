@@ -44,7 +44,7 @@ test('run follows a Secret from the bundle, too', async (t) => {
   stage.apply({ 'corp.pem': corp.pem });
   const place = ['--node-name', 'node-1', '--kubeconfig', stage.sandbox.at('/kubeconfig')];
   const flags = ['--host-root', stage.sandbox.root, '--listen', '127.0.0.1:0', '--spread', '0'];
-  await using agent = startAgent([...place, ...flags], undefined, [file]);
+  await using agent = startAgent([...place, ...flags], undefined, [process.execPath, '--jitless', file]);
   await stage.says(({ state }) => state === 'Synced');
   await stage.assertTrusts([corp], []);
   agent.kill('SIGTERM');

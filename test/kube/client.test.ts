@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient, type KubeClient, type KubeRequest } from '../../agent/kube/client.ts';
 import { KubeError, type KubeFailure } from '../../agent/kube/kube-error.ts';
+import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import type { WatchEvent } from '../../agent/kube/watch-stream.ts';
 import { selfSigned, startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
 import type { ApiServer, ApiServerOptions } from '../support/api-server.ts';
@@ -34,7 +35,7 @@ interface Setup {
 async function connect(t: TestContext, options: ApiServerOptions = {}, requestTimeoutMs = 5000): Promise<Setup> {
   const server = await startTestServer(t, options);
   server.put(secret);
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, server.kubeconfig()), requestTimeoutMs });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, server.kubeconfig())), requestTimeoutMs);
   return { server, client, host: new URL(server.url).host };
 }
 
@@ -250,7 +251,7 @@ test('no connection outlives its request', async (t) => {
 test('a certificate of another authority is a TLS failure that names the kubeconfig', async (t) => {
   const server = await startTestServer(t, { tls: selfSigned(t, 'IP:127.0.0.1') });
   const other = selfSigned(t, 'IP:127.0.0.1').cert;
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, server.kubeconfig('admin', other)) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, server.kubeconfig('admin', other))));
   const failure = await failureOf(client.call(getSecret, t.signal));
   assert.equal(failure.kind, 'tls');
   assert.match(
@@ -269,7 +270,7 @@ test('a certificate for another host is a TLS failure', async (t) => {
 test('a host name that nobody knows is unreachable', async (t) => {
   const { server } = await connect(t);
   const text = server.kubeconfig().replace('127.0.0.1', 'api.invalid');
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, text) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, text)));
   assert.equal((await failureOf(client.call(getSecret, t.signal))).kind, 'unreachable');
 });
 

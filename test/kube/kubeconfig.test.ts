@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { createKubeClient } from '../../agent/kube/client.ts';
 import { KubeError } from '../../agent/kube/kube-error.ts';
-import { loadClusterAccess } from '../../agent/kube/kubeconfig.ts';
+import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { startTestServer, temporaryFolder, writeKubeconfig } from '../support/api-fixture.ts';
 import { admin } from '../support/api-requests.ts';
 
@@ -25,7 +25,7 @@ for (const [word, user] of [
     const config = JSON.parse(server.kubeconfig());
     config.users[0].user = JSON.parse(JSON.stringify(user).replace('FOLDER', folder));
     writeFileSync(join(folder, 'kubeconfig'), JSON.stringify(config));
-    const client = createKubeClient({ kubeconfigPath: join(folder, 'kubeconfig') });
+    const client = createKubeClient(accessFromKubeconfig(join(folder, 'kubeconfig')));
     await client.call(getNode, t.signal);
 
     writeFileSync(token, 'second\n');
@@ -43,27 +43,27 @@ for (const [word, user] of [
 
 test('a kubeconfig that is not there is named', () => {
   assert.throws(
-    () => loadClusterAccess('/nowhere/kubeconfig'),
+    () => accessFromKubeconfig('/nowhere/kubeconfig'),
     isMisconfigured(/\/nowhere\/kubeconfig cannot be read: ENOENT/),
   );
 });
 
 test('a kubeconfig that is not YAML is refused without repeating what is in it', (t) => {
   const path = writeKubeconfig(t, 'users:\n- name: a\n  user: {token: T0P\n');
-  assert.throws(() => loadClusterAccess(path), isMisconfigured(/cannot be read: (?![^]*T0P)/));
+  assert.throws(() => accessFromKubeconfig(path), isMisconfigured(/cannot be read: (?![^]*T0P)/));
 });
 
 test('a kubeconfig without a usable current context is refused', (t) => {
   const unusable = isMisconfigured(/names no API server in its current context/);
-  assert.throws(() => loadClusterAccess(writeKubeconfig(t, '{"clusters":[],"contexts":[]}')), unusable);
-  assert.throws(() => loadClusterAccess(writeKubeconfig(t, '{}')), unusable);
+  assert.throws(() => accessFromKubeconfig(writeKubeconfig(t, '{"clusters":[],"contexts":[]}')), unusable);
+  assert.throws(() => accessFromKubeconfig(writeKubeconfig(t, '{}')), unusable);
 });
 
 test('an API server behind a path keeps the path', (t) => {
   const cluster = { name: 'c', cluster: { server: 'https://rancher.example/k8s/clusters/c-1/' } };
   const context = { name: 'x', context: { cluster: 'c', user: 'u' } };
   const config = { clusters: [cluster], contexts: [context], users: [{ name: 'u', user: {} }], 'current-context': 'x' };
-  const { url } = loadClusterAccess(writeKubeconfig(t, JSON.stringify(config)));
+  const { url } = accessFromKubeconfig(writeKubeconfig(t, JSON.stringify(config)));
   assert.equal(url, 'https://rancher.example/k8s/clusters/c-1');
 });
 
@@ -72,7 +72,7 @@ test('credentials that cannot be used are told as such', async (t) => {
   const text = server
     .kubeconfig()
     .replace('"insecure-skip-tls-verify":true', '"certificate-authority":"/nowhere/ca.crt"');
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, text) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, text)));
   await assert.rejects(
     client.call(getNode, t.signal),
     isMisconfigured(/credentials for 127.* cannot be used: .*\/nowhere\/ca.crt/),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient } from '../../agent/kube/client.ts';
 import { KubeError } from '../../agent/kube/kube-error.ts';
+import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { createOwnNode, type OwnNode } from '../../agent/kube/own-node.ts';
 import { startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
 import type { ApiServer } from '../support/api-server.ts';
@@ -19,7 +20,7 @@ async function setUp(t: TestContext, name = 'node-1'): Promise<[ApiServer, OwnNo
     metadata: { name: 'node-1', labels: { pool: 'a' }, annotations },
     spec: { podCIDR: '10.0.0.0/24' },
   });
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, server.kubeconfig('agent')) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, server.kubeconfig('agent'))));
   return [server, createOwnNode({ client, name })];
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient } from '../../agent/kube/client.ts';
+import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { createSecretSource } from '../../agent/kube/secret-source.ts';
 import type { Source } from '../../agent/trust/source.ts';
 import { startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
@@ -15,7 +16,7 @@ const mayGet: readonly Rule[] = [
 
 async function setUp(t: TestContext, rules = mayGet, confirmDelayMs = 1): Promise<[ApiServer, Source]> {
   const server = await startTestServer(t, { tokens: { agent: { name: 'agent', rules } } });
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, server.kubeconfig('agent')) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, server.kubeconfig('agent'))));
   return [server, createSecretSource({ client, ...place, confirmDelayMs })];
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient } from '../../agent/kube/client.ts';
+import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { watchSecret } from '../../agent/kube/secret-watch.ts';
 import type { Failure } from '../support/api-failures.ts';
 import { startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
@@ -32,7 +33,7 @@ async function startWatching(
   }: { server: ApiServer; rules?: readonly Rule[]; forbiddenRetryMs?: number },
 ): Promise<Watching> {
   server.setToken('agent', { name: 'agent', rules });
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, server.kubeconfig('agent')) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, server.kubeconfig('agent'))));
   const told: string[] = [];
   const news = new EventEmitter();
   const tell = (text: string): void => {

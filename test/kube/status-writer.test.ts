@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient } from '../../agent/kube/client.ts';
+import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { createOwnNode } from '../../agent/kube/own-node.ts';
 import { createStatusWriter } from '../../agent/kube/status-writer.ts';
 import type { Status } from '../../agent/trust/status.ts';
@@ -24,7 +25,7 @@ const synced: Status = {
 async function setUp(t: TestContext) {
   const api = await startTestServer(t);
   api.put({ kind: 'Node', metadata: { name: 'node-1', annotations: { foreign: 'stays' } } });
-  const client = createKubeClient({ kubeconfigPath: writeKubeconfig(t, api.kubeconfig()) });
+  const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, api.kubeconfig())));
   const node = createOwnNode({ client, name: 'node-1' });
   const writer = createStatusWriter(node, () => fixedNow);
   writer.see(await node.read(t.signal));

@@ -72,7 +72,7 @@ export function createCluster(clock: Clock): Cluster {
   function answerFailure(asked: Asked, code: number, reason: string): KubeError {
     const details = reason === 'NotFound' ? { name: asked.name } : {};
     const body = { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message: reason, details };
-    return new KubeError(failureOfAnswer(server, asked, { code, headers: {}, body }));
+    return new KubeError(failureOfAnswer(server, asked, { code, retryAfter: undefined, body }));
   }
 
   async function fail(asked: Asked, owner: Owner, signal: AbortSignal): Promise<void> {
@@ -95,7 +95,9 @@ export function createCluster(clock: Clock): Cluster {
       case 'unauthorized':
         throw answerFailure(asked, 401, 'Unauthorized');
       case "a proxy's 404":
-        throw new KubeError(failureOfAnswer(server, asked, { code: 404, headers: {}, body: '<html>not found</html>' }));
+        throw new KubeError(
+          failureOfAnswer(server, asked, { code: 404, retryAfter: undefined, body: '<html>not found</html>' }),
+        );
       default:
         fault satisfies never;
     }

@@ -1,7 +1,7 @@
 // What a world in which nothing is broken any more must come to: the Node tells the truth, and host, index and runtime are
 // as the source wants them. Judged by the disk and the runtime, never by what the agent remembers.
 
-import { nameOf, readCertificates } from './certificates.ts';
+import { certificate, nameOf, readCertificates } from './certificates.ts';
 import type { Cluster, SecretContent } from './cluster.ts';
 import type { Disk } from './disk.ts';
 import { type Promises } from './promises.ts';
@@ -41,8 +41,9 @@ export function findUnconverged({
       .filter((name) => name.startsWith('node-trust-'))
       .map(printOf),
   );
-  const isCertain = isFollowed || secret.kind === 'empty' || !hasLostAgents;
-  const wanted = isCertain ? promises.desired : anchors;
+  const isCertain = secret?.kind === 'empty' || !hasLostAgents;
+  const named = secret?.kind === 'good' ? secret.names.map((name) => certificate(name).fingerprint) : [];
+  const wanted = isFollowed ? new Set(named) : isCertain ? promises.desired : anchors;
   const bundle = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
   const isAtWork = disk.find(`${bundlePath}.new`) !== undefined;
   const found = lookUp(disk, storeFolder);

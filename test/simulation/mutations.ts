@@ -160,16 +160,4 @@ export const mutations: readonly Mutation[] = [
     'await facts.update({ runtime: Object.fromEntries(known) as RuntimeRecord });',
     'if (change.rebuild !== undefined) await facts.update({ runtime: Object.fromEntries(known) as RuntimeRecord });',
   ),
-  mutate(
-    'a rollback is not noted before it begins',
-    'carry-out.ts',
-    'note: (begun) => noteUndoing(begun, host),',
-    'note: () => Promise.resolve(),',
-  ),
-  mutate(
-    'Synced is said anew after a glance',
-    'reconcile.ts',
-    'if (isGlance && context.isNews(outcome.status))',
-    'if (isGlance && false)',
-  ),
 ];

@@ -114,6 +114,10 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   let lastProof:
     | { readonly named: ReadonlySet<string>; readonly invocationId: string; readonly by: Suspect }
     | undefined;
+  /** Those of it that were withdrawn since. */
+  const left = new Set<string>();
+  /** Who asked for the last restart, and what ran then. */
+  let lastRestart: { readonly by: Suspect; readonly invocationId: string | undefined } | undefined;
   /** The store was another since: a process that loads at its first use may have that. */
   let hasChangedSince = false;
   /** The certificates of a Synced that nothing has happened to since. */
@@ -132,7 +136,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     prints?.size === desired.size && [...prints].every((print) => desired.has(print));
 
   /** Proven once, and still desired: nothing but its source takes it away. */
-  const isKept = (print: string): boolean => desired.has(print) && lastProof?.named.has(print) === true;
+  const isKept = (print: string): boolean =>
+    desired.has(print) && lastProof?.named.has(print) === true && !left.has(print);
 
   function desire(next: ReadonlySet<string>): void {
     if (!isDesired(next)) [hasCause, proven] = [true, undefined];
@@ -235,8 +240,10 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     if (print === undefined) return;
     if (call === 'unlink' || lastProof?.named.has(print) !== true) hasChangedSince = true;
     if (call === 'unlink') {
-      if (!desired.has(print)) withdrawn.add(print);
-      else if (isKept(print)) breaks('no news is no change', `the anchor of ${nameOf(print)} was removed`);
+      if (!desired.has(print)) {
+        withdrawn.add(print);
+        left.add(print);
+      } else if (isKept(print)) breaks('no news is no change', `the anchor of ${nameOf(print)} was removed`);
       else isUndoing = true;
       return;
     }
@@ -285,6 +292,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     if (lie === undefined && process !== undefined) {
       lastProof = { named, invocationId: process.invocationId, by: suspect };
       hasChangedSince = false;
+      left.clear();
     }
     if (lie === undefined) proven = rebuiltAt > disturbedAt ? named : undefined;
     else if (suspect.lookedAt > disturbedAt) breaks('Synced is proof', lie);
@@ -302,7 +310,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const pool = process?.pool ?? { bundle, beside: bundle };
     for (const print of named) if (!pool.bundle.has(print)) return `the runtime did not load ${nameOf(print)}`;
     if (process === undefined) return undefined;
-    const foreign = standingPrints();
+    const beside = readCertificates(disk.read(`${storeFolder}/.somebody`)).map(({ fingerprint }) => fingerprint);
+    const foreign = new Set([...standingPrints(), ...beside]);
     for (const print of everGood) {
       const isLoaded = pool.bundle.has(print) || pool.beside.has(print);
       if (isLoaded && !named.has(print) && !foreign.has(print) && !exempt.has(print))
@@ -339,15 +348,17 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     },
     restarting(suspect) {
       acts(suspect);
-      if (isUndoing) {
-        isUndoing = false;
-        return;
-      }
+      const isUndone = isUndoing;
+      isUndoing = false;
+      if (isUndone || runtime().process === undefined) return; // what is down is not disturbed
       // One that comes after a rebuild which was begun and cut off cannot know that it did nothing.
       const isProven = lastProof?.by === suspect && runtime().process?.invocationId === lastProof.invocationId;
       if (isProven && isDesired(lastProof?.named) && !hasChangedSince)
         breaks('the runtime is disturbed only when it must be', 'a restart of a process that has loaded all');
-      if (!hasCause && disturbedAt <= answeredUntil && !isRetryDue)
+      const { invocationId } = runtime().process ?? {};
+      const hasHappened = lastRestart?.by.isDead !== true || lastRestart.invocationId !== invocationId;
+      lastRestart = { by: suspect, invocationId };
+      if (!hasCause && disturbedAt <= answeredUntil && !isRetryDue && hasHappened)
         breaks('the runtime is disturbed only when it must be', 'a restart, and nothing has changed since the last');
       if (!hasCause && disturbedAt <= answeredUntil) isRetryDue = false;
       hasCause = false;

@@ -67,8 +67,21 @@ export function drawSchedule(seed: number): Schedule {
     when: { kind: 'at once' },
     action: { kind: 'secret', content: drawGood(random) },
   };
-  const events = Array.from({ length: count }, () => drawEvent(random, isPooled));
+  const drawn = Array.from({ length: count }, () => drawEvent(random, isPooled));
+  const events = random.chance(0.1) ? drawn.toSpliced(random.below(count), 0, ...drawCutRollback(random)) : drawn;
   return { seed, isPooled, spreadMs, loads, events: random.chance(0.9) ? [first, ...events] : events };
+}
+
+/** What chance alone brings about once in thousands of schedules: a rollback in whose middle something ends. */
+function drawCutRollback(random: Random): readonly ScheduledEvent[] {
+  const atOnce = { kind: 'at once' } as const;
+  const when = { kind: 'calls after a failure', count: 1 + random.below(500) } as const;
+  return [
+    { afterMs: 0, when: atOnce, action: { kind: 'next start', trouble: random.pick(['fails', 'keeps its process']) } },
+    { afterMs: 0, when, action: { kind: random.pick(['kill', 'terminate', 'power failure']) } },
+    { afterMs: 1_000, when: atOnce, action: { kind: 'secret', content: drawGood(random) } },
+    { afterMs: 400_000, when: atOnce, action: { kind: 'watch', how: 'cut' } }, // time for what comes after
+  ];
 }
 
 function drawEvent(random: Random, isPooled: boolean): ScheduledEvent {
@@ -82,7 +95,7 @@ function drawEvent(random: Random, isPooled: boolean): ScheduledEvent {
         : draw < 0.8
           ? { kind: 'calls', count: 1 + random.below(500) }
           : draw < 0.9
-            ? { kind: 'calls after a failure', count: 1 + random.below(200) }
+            ? { kind: 'calls after a failure', count: 1 + random.below(500) }
             : { kind: 'in a rebuild', count: random.below(1_200) };
   return { afterMs, when, action: drawAction(random, isPooled) };
 }

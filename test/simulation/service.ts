@@ -121,11 +121,15 @@ export function createServiceManager({
     started.pool = { bundle: printsOf(bundle), beside: printsOf(beside) };
   }
 
-  /** Whether an input is not in the bundle. */
+  /** Whether an input is not in the bundle, or an anchor of ours does not hold what its name says. */
   function isDamaged(): boolean {
     const bundled = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
-    const wanted = listInputs(disk, defaultPlaces).flatMap((path) => readCertificates(disk.read(path)));
-    return wanted.some(({ fingerprint }) => !bundled.has(fingerprint));
+    return listInputs(disk, defaultPlaces).some((path) => {
+      const prints = readCertificates(disk.read(path)).map(({ fingerprint }) => fingerprint);
+      const [, name] = /\/node-trust-([0-9a-f]{16})\.crt$/.exec(path) ?? [];
+      const isEdited = name !== undefined && !prints.some((print) => print.startsWith(name));
+      return isEdited || prints.some((print) => !bundled.has(print));
+    });
   }
 
   async function restart(): Promise<void> {

@@ -26,10 +26,10 @@ export interface AgentProcess extends AsyncDisposable {
 export function startAgent(
   args: readonly string[],
   onLine: (line: string) => void = () => {},
-  entry: readonly string[] = [source],
+  [program, ...entry]: readonly [string, ...string[]] = [process.execPath, source],
   env: Readonly<Record<string, string>> = {},
 ): AgentProcess {
-  const child: ChildProcess = spawn(process.execPath, [...entry, 'run', ...args], {
+  const child: ChildProcess = spawn(program, [...entry, 'run', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     // oxlint-disable-next-line node/no-process-env -- passed on
     env: { ...process.env, ...env },

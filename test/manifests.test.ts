@@ -90,6 +90,26 @@ test('the probes ask where the agent listens, and each one hears what is meant f
   assert.deepEqual(await ask(), [503, 503, 503]);
 });
 
+// Each of these is a promise to somebody, and no other test would miss it: docs/adr/0005, 0006 and the comments in the manifest.
+test('the agent comes to every node of its pool, early, and before its network', () => {
+  const { containers: _, nodeSelector: __, volumes: ___, ...pod } = agent.pod;
+  assert.deepEqual(pod, {
+    serviceAccountName: 'node-trust-agent',
+    tolerations: [{ operator: 'Exists' }],
+    priorityClassName: 'system-node-critical',
+    hostNetwork: true,
+    dnsPolicy: 'Default',
+    hostPID: true,
+    terminationGracePeriodSeconds: 120,
+  });
+  const { imagePullPolicy, securityContext, resources } = agent.container;
+  assert.equal(imagePullPolicy, 'IfNotPresent');
+  assert.deepEqual(securityContext, { privileged: true, readOnlyRootFilesystem: true });
+  assert.equal(resources?.limits?.['cpu'], undefined);
+  const rollout = { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } };
+  assert.deepEqual(ofKind(built.base, 'DaemonSet')[0]?.spec?.updateStrategy, rollout);
+});
+
 test('a pod has longer to end than the agent takes to say farewell to its pool', () => {
   // Before the farewell, a step under way and the read that asks for a reason have 10 s together: see agent/agent.ts.
   assert((agent.pod.terminationGracePeriodSeconds ?? 30) * 1000 > farewellMs + 10_000);

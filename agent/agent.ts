@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Endpoints, serveEndpoints } from './endpoints.ts';
 import { errorText } from './errors.ts';
+import { createFileSource } from './host/boot.ts';
 import { createDriftWatch, type DriftWatch } from './host/drift.ts';
 import { type Host, openHost } from './host/host.ts';
 import { type HostLock, lockHost } from './host/lock.ts';
@@ -27,6 +28,8 @@ export interface AgentConfig {
   /** Undefined: the pod's ServiceAccount, else what kubectl would use. */
   readonly kubeconfig: string | undefined;
   readonly secret: { readonly namespace: string; readonly name: string };
+  /** The machine's own certificates beside the Secret's: a path below the host's root. */
+  readonly file: string | undefined;
   readonly hostRoot: string;
   /** Undefined: every node is enabled. */
   readonly enabledBy: PoolLabel | undefined;
@@ -103,6 +106,7 @@ export async function runAgent(
 
   const nodePass: NodePass = createNodePass({
     source: createSecretSource({ client, ...config.secret }),
+    local: config.file === undefined ? undefined : createFileSource(root, config.file),
     // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
     async openHost() {
       const host = await world.openHost();
@@ -110,7 +114,7 @@ export async function runAgent(
         lock = await world.lockHost();
         await host.sweep();
       }
-      await drift.cover(host.watched);
+      await drift.cover(config.file === undefined ? host.watched : [...host.watched, config.file]);
       return {
         ...host,
         async observe(look, signalOfPass) {

@@ -7,20 +7,32 @@ import { AgentError } from './errors.ts';
 import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
-import { type Decision, decideTrust, keepTrust, withdrawTrust } from './trust/desired.ts';
+import { createBundle, emptyBundle } from './trust/bundle.ts';
+import {
+  type Decision,
+  type DecisionContext,
+  decideTrust,
+  keepTrust,
+  type SourceMemory,
+  withdrawTrust,
+} from './trust/desired.ts';
 import type { Drift } from './trust/drift.ts';
 import { type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
 import type { Step } from './trust/plan.ts';
 import { explainOperational } from './trust/reasons.ts';
 import { type Next, reportFailure, reportPass } from './trust/report.ts';
 import type { Source } from './trust/source.ts';
+import { mergeDecisions, type SourceDecision } from './trust/sources.ts';
 import { type Status, sentence } from './trust/status.ts';
 
 /** Follow the source, or leave what is there as it is, or take away all that is ours, at once. */
 export type Aim = 'follow' | 'keep' | 'withdraw';
 
 export interface PassContext {
+  /** The one that is followed: the cluster's, or what a person named. */
   readonly source: Source;
+  /** The machine's own, which stays when the other is withdrawn. */
+  readonly local?: Source | undefined;
   /** Throws what makes the host unusable for now: another agent's lock, an unknown distribution, no runtime. */
   openHost(signal: AbortSignal): Promise<Host>;
   /** Asked once a pass, with what the host remembers. */
@@ -65,9 +77,9 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const host = await context.openHost(signal);
   const observed = await host.observe('glance', signal);
   const aim = await context.chooseAim(host.facts);
-  const decision = await decide(aim, context, host, observed, signal);
+  const { source, decision, local } = await decide(aim, context, host, observed, signal);
   const loss = await host.facts.findLoss();
-  await host.facts.update({ source: decision.memory });
+  await host.facts.update({ source: decision.memory, ...(local !== undefined && { local }) });
 
   const prove = async (before: Observation): Promise<Outcome> => {
     const { steps, after, repaired, ...work } = await carryOut(decision, before, host, context, signal);
@@ -76,7 +88,7 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
       ...work.warnings,
       ...after.store.stillTrusted.map(describeStillTrusted),
     ];
-    const facts = { source: context.source.name, store: host.store, runtime: host.runtime };
+    const facts = { source, store: host.store, runtime: host.runtime };
     const trusted = trustedNow(after, decision.certificates);
     return { ...reportPass({ ...facts, ...work, warnings, decision, trusted }), steps, repaired };
   };
@@ -84,7 +96,8 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   // What is told anew rests on more than a glance; what was carried out has been looked at already.
   const isGlance = outcome.steps.length === 0 && outcome.status.state === 'Synced';
   if (isGlance && context.isNews(outcome.status)) outcome = await prove(await host.observe('ask', signal));
-  if (outcome.next.kind === 'end') await host.facts.forget();
+  const isOver = outcome.next.kind === 'end' && decision.desired.certificates.length === 0;
+  if (isOver) await host.facts.forget();
   return outcome;
 }
 
@@ -93,23 +106,41 @@ function describeStillTrusted(found: { readonly fingerprint: string; readonly pa
   return `${code}: ${sentence(message, remedy)}`;
 }
 
-/** What the host shall trust, and why. Reads the source where that is the aim. */
+export interface Decided extends SourceDecision {
+  /** Of the machine's own source, where it was looked at. */
+  readonly local?: SourceMemory;
+}
+
+/** What the host shall trust, and why. Reads the sources where that is the aim. */
 export async function decide(
   aim: Aim,
-  context: Pick<PassContext, 'source' | 'now' | 'graceMs' | 'admission'>,
+  context: Pick<PassContext, 'source' | 'local' | 'now' | 'graceMs' | 'admission'>,
   host: Host,
   observed: Observation,
   signal: AbortSignal,
-): Promise<Decision> {
-  const { source, now, graceMs, admission } = context;
-  if (aim === 'withdraw') return withdrawTrust(source.name);
-  const { source: memory } = await host.facts.read();
+): Promise<Decided> {
+  const { source: main, local, now, graceMs } = context;
+  const facts = await host.facts.read();
+  const shared = { now: now(), graceMs, admission: admissionFor(host, context.admission) };
+  const decideOne = async (source: Source, known: Pick<DecisionContext, 'memory' | 'onHost'>): Promise<Decision> => {
+    const snapshot = await source.read(signal);
+    signal.throwIfAborted();
+    return decideTrust(snapshot, { ...shared, ...known, source: source.name });
+  };
   const onHost = ownOnHost(observed);
-  const known = { source: source.name, memory, onHost, now: now(), graceMs, admission: admissionFor(host, admission) };
-  if (aim === 'keep') return keepTrust(known);
-  const snapshot = await source.read(signal);
-  signal.throwIfAborted();
-  return decideTrust(snapshot, known);
+  if (aim === 'keep') {
+    const known = { ...shared, source: main.name, memory: facts.source, onHost };
+    return { source: main.name, decision: keepTrust(known) };
+  }
+  const own = local && (await decideOne(local, { memory: facts.local, onHost: emptyBundle }));
+  // What lies there on the machine's own account is not the other source's last good set.
+  const isOwn = new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint));
+  const rest = createBundle(onHost.certificates.filter(({ fingerprint }) => !isOwn.has(fingerprint)));
+  const decision =
+    aim === 'withdraw' ? withdrawTrust(main.name) : await decideOne(main, { memory: facts.source, onHost: rest });
+  const first = { source: main.name, decision };
+  if (local === undefined || own === undefined) return first;
+  return { ...mergeDecisions(first, { source: local.name, decision: own }), local: own.memory };
 }
 
 /** A store that drops certificates which are not CAs cannot be told to keep them. */

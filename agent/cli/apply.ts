@@ -2,6 +2,7 @@
 // source; at once, since whoever types it has chosen the moment.
 
 import { AgentError } from '../errors.ts';
+import { bootFile, createFileSource } from '../host/boot.ts';
 import { type Host, openHost } from '../host/host.ts';
 import { lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
@@ -66,7 +67,8 @@ read back, and containerd is restarted if it must be. PATH is what validate take
         return 1;
       }
       const source: Source = { name, read: () => Promise.resolve(snapshot) };
-      return await passOnce({ source, aim: 'follow', admission: values }, values, terminal, signal);
+      const wish = { source, local: machinesOwn(values), aim: 'follow', admission: values } as const;
+      return await passOnce(wish, values, terminal, signal);
     } catch (error) {
       return explainFailure('apply', error, terminal, signal);
     }
@@ -77,22 +79,33 @@ export const remove = defineCommand({
   name: 'remove',
   synopsis: '[FLAGS]',
   about: `Takes away every certificate that apply or run put onto this machine, and restarts containerd if it must be, so that it
-forgets them too. What others put there stays. Needs root.`,
-  flags: hostFlags,
+forgets them too. What others put there stays, and so does what is in ${bootFile}, unless
+--all is given: then the unit that installs it at boot is disabled, and the file moved aside. Needs root.`,
+  flags: {
+    all: switchFlag('all', "The machine's own certificates, too, and not to install them at boot any more"),
+    ...hostFlags,
+  },
   positionals: { min: 0, max: 0 },
   async run({ values }, terminal, signal) {
     const source: Source = { name: 'remove', read: () => Promise.resolve({ kind: 'absent' }) };
     const admission = { maxCertificates: 1, allowNonCa: false };
     try {
-      return await passOnce({ source, aim: 'withdraw', admission }, values, terminal, signal);
+      const local = values.all ? undefined : machinesOwn(values);
+      const wish = { source, local, aim: 'withdraw', admission, retiresBoot: values.all } as const;
+      return await passOnce(wish, values, terminal, signal);
     } catch (error) {
       return explainFailure('remove', error, terminal, signal);
     }
   },
 });
 
-interface Wish extends Pick<PassContext, 'source' | 'admission'> {
+function machinesOwn({ hostRoot }: { readonly hostRoot: string }): Source {
+  return createFileSource(createHostRoot(hostRoot), bootFile);
+}
+
+interface Wish extends Pick<PassContext, 'source' | 'local' | 'admission'> {
   readonly aim: Aim;
+  readonly retiresBoot?: boolean;
 }
 interface HostValues {
   readonly hostRoot: string;
@@ -110,6 +123,8 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
   const lock = await lockHost(root);
   try {
     await host.sweep();
+    const retired = wish.retiresBoot === true ? await host.retireBoot(signal) : [];
+    if (!values.json) for (const what of retired) terminal.out(`done: ${what}\n`);
     const outcome = await reconcile(
       {
         ...wish,
@@ -140,15 +155,15 @@ async function describePlan(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<ExitCode> {
-  const { source, aim, admission } = wish;
+  const { aim, ...sources } = wish;
   const observed = await host.observe('glance', signal);
-  const context = { source, admission, now: () => new Date(), graceMs: 0 };
-  const decision = await decide(aim, context, host, observed, signal);
+  const context = { ...sources, now: () => new Date(), graceMs: 0 };
+  const { source, decision } = await decide(aim, context, host, observed, signal);
   const accepted = decision.verdict.kind === 'admitted' || decision.verdict.kind === 'withdrawn';
   const plan: readonly Step[] = accepted ? planTrust(decision.desired, observed) : [];
   if (decision.verdict.kind === 'wrong-type') {
     const { type } = decision.verdict;
-    tellReason('apply', explainOperational('SourceWrongType', { source: source.name, type }), terminal);
+    tellReason('apply', explainOperational('SourceWrongType', { source, type }), terminal);
   }
   const steps = plan.map(describeStep);
   if (json) terminal.out(`${JSON.stringify({ version: 1, accepted, steps, findings: decision.findings }, null, 2)}\n`);

@@ -2,6 +2,7 @@
 
 import { runAgent } from '../agent.ts';
 import { errorText } from '../errors.ts';
+import { bootFile } from '../host/boot.ts';
 import { createLog, type LogLevel, logLevels } from '../log.ts';
 import { healthTimeoutFlag } from './apply.ts';
 import { defineCommand } from './command.ts';
@@ -19,6 +20,12 @@ export const runFlags = {
     fallback: undefined,
   }),
   secret: secretFlag('secret', 'The Secret that holds the certificates'),
+  file: flag(
+    'source',
+    "The machine's own certificates, followed beside the Secret; empty for none",
+    { placeholder: 'file:PATH', fallback: bootFile, shown: `file:${bootFile}` },
+    parseFileSource,
+  ),
   hostRoot: textFlag('host-root', "Where the host's root is mounted", {
     placeholder: 'DIR',
     fallback: '/',
@@ -96,6 +103,13 @@ const leaveConfirmMs = 10_000;
 
 function isAddressError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error && error.syscall === 'listen';
+}
+
+function parseFileSource(text: string): string | undefined {
+  if (text === '') return undefined;
+  const [, path] = /^file:(\/.*[^/])$/.exec(text) ?? [];
+  if (path === undefined) throw new Error(`expected file:PATH with an absolute path, got ${JSON.stringify(text)}`);
+  return path;
 }
 
 function parseLabel(text: string): { readonly key: string; readonly value: string } | undefined {

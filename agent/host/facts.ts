@@ -17,6 +17,8 @@ const schemaVersion = 1;
 
 export interface Facts {
   readonly source?: SourceMemory;
+  /** Of the machine's own file. */
+  readonly local?: SourceMemory;
   readonly runtime: RuntimeRecord;
   /** A failure of the class `content`, and the state of the world in which it happened. */
   readonly held?: HeldFailure;
@@ -113,18 +115,18 @@ const record =
     value !== null &&
     Object.entries(fields).every(([name, shape]) => shape(Reflect.get(value, name)));
 
+const memory = record({
+  source: text,
+  certificates: list(record({ entry: text, pem: text })),
+  observed: text,
+  onDelete: (value) => value === 'grace' || value === 'remove',
+  goneSince: optional(time),
+});
+
 /** A part that has not its shape is as good as not there. */
 const shapes: ReadonlyMap<string, Shape> = new Map([
-  [
-    'source',
-    record({
-      source: text,
-      certificates: list(record({ entry: text, pem: text })),
-      observed: text,
-      onDelete: (value) => value === 'grace' || value === 'remove',
-      goneSince: optional(time),
-    }),
-  ],
+  ['source', memory],
+  ['local', memory],
   [
     'runtime',
     record({

@@ -14,6 +14,7 @@ import {
   trustedNow,
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
+import { retireBoot, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
@@ -28,6 +29,8 @@ export interface Host {
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
+  /** Sees to it that the next boot installs nothing; answers with what was done. */
+  retireBoot(signal: AbortSignal): Promise<readonly string[]>;
   /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
   sweep(): Promise<void>;
   /** A glance does for a pass with nothing to do; a proof asks the service manager. */
@@ -101,14 +104,18 @@ export async function openHost(options: HostOptions): Promise<Host> {
     'await-healthy': (_, signal) => runtime.awaitHealthy(signal),
     'note-loaded': async ({ unit, bundle, version }, signal) => {
       const invocationId = await runtime.identify(signal);
-      const { runtime: record, withdrawn = [] } = await facts.read();
+      const { runtime: known, withdrawn = [] } = await facts.read();
       const found = await store.version();
+      const record = await withBoot(known, root, store.places.bundlePath, found);
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
       // if the store is whole.
       const isKnown =
         found === (version ?? record.rebuild?.version) ||
         (record.rewritten === bundle && (await isWhole(bundle, withdrawn)));
-      await noteRuntime(isKnown ? { loaded: { invocationId, bundle, version: found } } : { rewritten: bundle });
+      const { rebuild } = record;
+      await noteRuntime(
+        isKnown ? { rebuild, loaded: { invocationId, bundle, version: found } } : { rewritten: bundle },
+      );
       return isKnown ? [] : [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
     },
     'await-runtime': async (_, signal) => {
@@ -155,9 +162,12 @@ export async function openHost(options: HostOptions): Promise<Host> {
       }
       await root.removeFolder(stageFolder);
     },
+    retireBoot: (signal) => retireBoot(root, commands, signal),
     async observe(look, signal) {
-      const { runtime: record, withdrawn = [] } = await facts.read();
-      return { store: await store.observe(withdrawn), runtime: await runtime.observe(look, signal), record };
+      const { runtime: known, withdrawn = [] } = await facts.read();
+      const observed = await store.observe(withdrawn);
+      const record = await withBoot(known, root, store.places.bundlePath, observed.version);
+      return { store: observed, runtime: await runtime.observe(look, signal), record };
     },
     async apply(step, signal) {
       signal.throwIfAborted();

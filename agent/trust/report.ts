@@ -138,7 +138,7 @@ function judgeSource({ decision, source, trusted, runtime }: PassFacts): Judgeme
     case 'kept':
       return { ...judgeKept(trusted), next: resync };
     case 'withdrawn':
-      return { state: 'Disabled', reason: '', message: 'nothing of ours is on this host', next: { kind: 'end' } };
+      return { state: 'Disabled', reason: '', message: withdrawnMessage(trusted), next: { kind: 'end' } };
     default:
       return verdict satisfies never;
   }
@@ -155,6 +155,11 @@ function judgeLeaving({ code, until }: Extract<Verdict, { kind: 'leaving' }>, so
   const { message, remedy } = explainOperational(code, { source });
   const leaving = `${message}, so its certificates leave this host at ${until.toISOString()}`;
   return { state: 'Waiting', reason: code, message: sentence(leaving, remedy) };
+}
+
+function withdrawnMessage({ certificates: { length } }: Trusted): string {
+  if (length === 0) return 'nothing of ours is on this host';
+  return `nothing of the cluster is on this host; ${certificates(length)} of the machine's own file ${length === 1 ? 'stays' : 'stay'}`;
 }
 
 function judgeKept({ certificates: { length } }: Trusted): Omit<Judgement, 'next'> {

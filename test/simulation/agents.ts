@@ -265,6 +265,7 @@ function configOf({ isPooled, spreadMs }: AgentsOptions): AgentConfig {
     nodeName,
     kubeconfig: undefined,
     secret: { namespace: 'kube-system', name: secretName },
+    file: undefined,
     hostRoot: '/',
     enabledBy: isPooled ? poolLabel : undefined,
     pollIntervalMs,

@@ -7,6 +7,7 @@ import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type AgentConfig, runAgent } from '../../agent/agent.ts';
+import { bootFile } from '../../agent/host/boot.ts';
 import type { Log } from '../../agent/log.ts';
 import { type AgentProcess, type LogLine, startAgent } from './agent-process.ts';
 import { type ApiServer, type ApiServerOptions, startApiServer } from './api-server.ts';
@@ -56,6 +57,7 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
           nodeName,
           kubeconfig,
           secret,
+          file: bootFile,
           hostRoot: sandbox.root,
           enabledBy: undefined,
           pollIntervalMs: 300_000,

@@ -1,0 +1,92 @@
+// What a machine trusts before any cluster: a PEM file, installed at boot by a unit that is ordered before the runtimes
+// (image/boot/). An agent follows the file beside its Secret, and takes over what the boot has installed: the record below
+// /run says which store every runtime has loaded that was started later.
+
+import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
+import { AgentError } from '../errors.ts';
+import type { BundleDigest } from '../trust/bundle.ts';
+import type { RuntimeMark, RuntimeRecord } from '../trust/observation.ts';
+import type { Source } from '../trust/source.ts';
+import type { Commands } from './commands.ts';
+import type { HostRoot } from './root.ts';
+
+export const bootFile = '/etc/node-trust/certificates.pem';
+const bootUnit = 'node-trust-boot.service';
+const bootUnitPath = `/etc/systemd/system/${bootUnit}`;
+/** Below /run, which no boot outlives. */
+const bootRecord = '/run/node-trust-agent/boot';
+const systemctlTimeoutMs = 10_000;
+
+/** The machine's own file as a source; it is read below the host's root. */
+export function createFileSource(root: HostRoot, path: string): Source {
+  return {
+    name: `file ${path}`,
+    async read() {
+      try {
+        const bytes = await root.readFile(path);
+        if (bytes === 'absent') return { kind: 'absent' };
+        const entries = new Map(bytes.length === 0 ? [] : [[posix.basename(path), bytes]]);
+        return { kind: 'present', entries, onDelete: 'grace' };
+      } catch (error) {
+        if (!(error instanceof AgentError)) throw error;
+        return { kind: 'unavailable', code: 'SourceUnavailable', evidence: error.message };
+      }
+    },
+  };
+}
+
+/**
+ * The rebuild that the boot has made, where the store is still as it has left it and nothing is recorded of this store; else
+ * what is recorded.
+ */
+export async function withBoot(
+  record: RuntimeRecord,
+  root: HostRoot,
+  bundlePath: string,
+  version: string,
+): Promise<RuntimeRecord> {
+  if (record.rebuild?.version === version) return record;
+  const boot = await readRecord(root);
+  const store = boot && (await root.readFile(bundlePath));
+  if (boot === undefined || store === undefined || store === 'absent') return record;
+  if (`sha256:${createHash('sha256').update(store).digest('hex')}` !== boot.store) return record;
+  const { bundle, before, after } = boot;
+  return { ...record, rebuild: { bundle, at: new Date(0).toISOString(), before, after, version } };
+}
+
+interface BootRecord {
+  readonly bundle: BundleDigest;
+  readonly store: string;
+  readonly before: RuntimeMark;
+  readonly after: RuntimeMark;
+}
+
+/** A line a fact; one that is missing, or of another version, makes it none. */
+async function readRecord(root: HostRoot): Promise<BootRecord | undefined> {
+  const bytes = await root.readFile(bootRecord);
+  if (bytes === 'absent') return undefined;
+  const lines = Buffer.from(bytes).toString('utf8').split('\n');
+  const facts = new Map(lines.map((line) => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)]));
+  const [bundle, store] = [facts.get('bundle'), facts.get('store')];
+  const [before, after] = [facts.get('before'), facts.get('after')];
+  const isDigest = (text: string | undefined): text is BundleDigest => /^sha256:[0-9a-f]{64}$/.test(text ?? '');
+  if (facts.get('version') !== '1' || !isDigest(bundle) || !isDigest(store) || !before || !after) return undefined;
+  return { bundle, store, before, after };
+}
+
+/** So that the next boot installs nothing: the unit is disabled and the file moved aside. Answers with what was done. */
+export async function retireBoot(root: HostRoot, commands: Commands, signal: AbortSignal): Promise<readonly string[]> {
+  const done: string[] = [];
+  if ((await root.readFile(bootUnitPath)) !== 'absent') {
+    await commands.run('systemctl', ['disable', bootUnit], { timeoutMs: systemctlTimeoutMs }, signal);
+    done.push(`disable ${bootUnit}`);
+  }
+  const content = await root.readFile(bootFile);
+  if (content !== 'absent') {
+    await root.writeFile(`${bootFile}.removed`, content, 0o644);
+    await root.remove(bootFile);
+    done.push(`move ${bootFile} aside, to ${bootFile}.removed`);
+  }
+  return done;
+}

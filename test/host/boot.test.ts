@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { bootFile, createFileSource, withBoot } from '../../agent/host/boot.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import { createCertificate, type TestCertificate } from '../support/certificates.ts';
+import { anchors, bundle, nameOf } from '../support/debian.ts';
+import { bundleOf, openSandbox } from '../support/host-steps.ts';
+import { type Passed, pass, present } from '../support/passes.ts';
+import { createEmptyRoot, createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
+
+const { signal } = new AbortController();
+const unit = 'containerd.service';
+const bootUnit = '/etc/systemd/system/node-trust-boot.service';
+const [early, late] = ['Early Root', 'Late Root'].map((subject) => createCertificate({ subject })) as [
+  TestCertificate,
+  TestCertificate,
+];
+const absent = { kind: 'absent' } as const;
+const outcome = ({ status: { state, reason } }: Passed): readonly string[] => [state, reason];
+const kinds = ({ steps }: Passed): readonly string[] => steps.map(({ kind }) => kind);
+
+/** What the boot leaves: the anchor, the store, the record, and a runtime that was started after it. */
+async function boot(node: Sandbox, ...certificates: readonly TestCertificate[]): Promise<void> {
+  await node.runtime.systemctl('stop', unit);
+  await node.write(bootFile, certificates.map(({ pem }) => pem).join('\n'));
+  for (const certificate of certificates) await node.write(`${anchors}/${nameOf(certificate)}.crt`, certificate.pem);
+  await updateStore(node.root);
+  const store = createHash('sha256')
+    .update(await node.read(bundle))
+    .digest('hex');
+  const { digest } = bundleOf(certificates);
+  await node.write(
+    '/run/node-trust-agent/boot',
+    `version 1\nbundle ${digest}\nstore sha256:${store}\nbefore stopped\nafter stopped\n`,
+  );
+  await node.runtime.systemctl('start', unit);
+}
+
+function passWithFile(node: Sandbox, ...others: Parameters<typeof pass> extends [unknown, ...infer R] ? R : never) {
+  const [snapshot, options] = others;
+  return pass(node, snapshot, { ...options, local: createFileSource(createHostRoot(node.root), bootFile) });
+}
+
+async function restarts(node: Sandbox): Promise<number> {
+  return (await node.runtime.calls()).filter((call) => call.startsWith('restart')).length;
+}
+
+test('what the boot has installed is taken over: nothing is written to the store, and no runtime is restarted', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  const before = [await node.read(bundle), await restarts(node)];
+  const first = await passWithFile(node, absent);
+  assert.deepEqual(
+    [outcome(first), kinds(first)],
+    [
+      ['Synced', ''],
+      ['await-healthy', 'note-loaded'],
+    ],
+  );
+  assert.match(first.status.message, /^1 certificate of file \/etc\/node-trust\/certificates\.pem is trusted/);
+  assert.deepEqual(kinds(await passWithFile(node, absent)), []);
+  assert.deepEqual([await node.read(bundle), await restarts(node)], before);
+  await node.remove('/run/node-trust-agent/boot');
+  await node.runtime.systemctl('restart', unit);
+  assert.deepEqual(kinds(await passWithFile(node, absent)), ['await-healthy', 'note-loaded'], 'it is remembered');
+});
+
+test('a boot record counts for the store that it speaks of, and not for one that was written since', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await node.write(bundle, `${await node.read(bundle)}\n`);
+  assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
+});
+
+test('a runtime that ran while the boot rebuilt the store is restarted', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  const record = '/run/node-trust-agent/boot';
+  const id = await node.runtime.invocationId();
+  await node.write(record, (await node.read(record)).replaceAll('stopped', id));
+  assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
+});
+
+test('a boot record that is torn, or of another version, counts for nothing', async () => {
+  await using host = await createEmptyRoot();
+  await host.write('/bundle', 'x');
+  const root = createHostRoot(host.root);
+  const digest = `sha256:${'0'.repeat(64)}`;
+  const store = `sha256:${createHash('sha256').update('x').digest('hex')}`;
+  const good = `version 1\nbundle ${digest}\nstore ${store}\nbefore stopped\nafter stopped\n`;
+  for (const text of ['', good.slice(0, 100), good.replace('version 1', 'version 2'), good.replace(/after .*\n/, '')]) {
+    await host.write('/run/node-trust-agent/boot', text);
+    assert.deepEqual(await withBoot({}, root, '/bundle', 'v'), {}, text);
+  }
+  await host.write('/run/node-trust-agent/boot', good);
+  const { rebuild } = await withBoot({}, root, '/bundle', 'v');
+  assert.deepEqual(
+    [rebuild?.bundle, rebuild?.before, rebuild?.after, rebuild?.version],
+    [digest, 'stopped', 'stopped', 'v'],
+  );
+});
+
+test('file and Secret are trusted together; the Secret goes, and the file stays', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  assert.deepEqual(outcome(await passWithFile(node, present(late))), ['Synced', '']);
+  assert.deepEqual(await ownAnchors(node), [early, late].map(nameOf).sort());
+  const left = await passWithFile(node, present(late), { chooseAim: () => Promise.resolve('withdraw') });
+  assert.deepEqual([outcome(left), left.next], [['Disabled', ''], { kind: 'end' }]);
+  assert.match(left.status.message, /1 certificate of the machine's own file stays$/);
+  assert.deepEqual(await ownAnchors(node), [nameOf(early)]);
+  assert(!(await node.runtime.trustPool()).includes(late.pem));
+});
+
+test('a broken file changes nothing of what it had, and does not hold up the Secret', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await passWithFile(node, absent);
+  await node.write(bootFile, early.pem.replaceAll('\n', '\r\n'));
+  const broken = await passWithFile(node, present(late));
+  assert.deepEqual(outcome(broken), ['Rejected', 'CrlfLineEndings']);
+  assert.match(broken.status.message, /^file \/etc\/node-trust\/certificates\.pem, entry "certificates\.pem"/);
+  assert.deepEqual(await ownAnchors(node), [early, late].map(nameOf).sort());
+});
+
+test('a file that goes away keeps its trust for the grace, as a Secret does', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await passWithFile(node, absent);
+  await node.remove(bootFile);
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Waiting', 'SourceDeleted']);
+  assert.deepEqual(outcome(await passWithFile(node, absent, { at: 600 })), ['Synced', '']);
+  assert.deepEqual(await ownAnchors(node), []);
+});
+
+test('a file that cannot be read is not one that is gone', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await passWithFile(node, absent);
+  await node.remove(bootFile);
+  await node.write(`${bootFile}/inner`, '');
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Failed', 'SourceUnavailable']);
+  assert.deepEqual(await ownAnchors(node), [nameOf(early)]);
+});
+
+test('retired, the unit is not started at the next boot, and the file lies beside where it was', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const host = await openSandbox(node);
+  assert.deepEqual(await host.retireBoot(signal), []);
+  await boot(node, early);
+  await node.write(bootUnit, '[Unit]\n');
+  const wanted = '/etc/systemd/system/multi-user.target.wants/node-trust-boot.service';
+  await node.write(wanted, '');
+  assert.equal((await host.retireBoot(signal)).length, 2);
+  await assert.rejects(node.read(wanted), { code: 'ENOENT' });
+  await assert.rejects(node.read(bootFile), { code: 'ENOENT' });
+  assert.equal(await node.read(`${bootFile}.removed`), early.pem);
+});
+
+async function ownAnchors(node: Sandbox): Promise<readonly string[]> {
+  const names = (await node.list(anchors)).filter((name) => name.startsWith('node-trust-'));
+  return names.map((name) => name.replace(/\.crt$/, ''));
+}

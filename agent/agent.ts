@@ -7,6 +7,7 @@ import { type Endpoints, serveEndpoints } from './endpoints.ts';
 import { errorText } from './errors.ts';
 import { createFileSource } from './host/boot.ts';
 import { createDriftWatch, type DriftWatch } from './host/drift.ts';
+import { stateFolder } from './host/facts.ts';
 import { type Host, openHost } from './host/host.ts';
 import { type HostLock, lockHost } from './host/lock.ts';
 import { createHostRoot, type HostRoot } from './host/root.ts';
@@ -31,6 +32,8 @@ export interface AgentConfig {
   /** The machine's own certificates beside the Secret's: a path below the host's root. */
   readonly file: string | undefined;
   readonly hostRoot: string;
+  /** Instead of following anything, takes all of the cluster's off the host and all of ours off the Node, and then waits. */
+  readonly uninstalls: boolean;
   /** Undefined: every node is enabled. */
   readonly enabledBy: PoolLabel | undefined;
   readonly pollIntervalMs: number;
@@ -105,6 +108,7 @@ export async function runAgent(
   cleanup.defer(() => lock?.release());
 
   const nodePass: NodePass = createNodePass({
+    uninstalls: config.uninstalls,
     source: createSecretSource({ client, ...config.secret }),
     local: config.file === undefined ? undefined : createFileSource(root, config.file),
     // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
@@ -134,7 +138,7 @@ export async function runAgent(
     restartIntervalMs: config.restartIntervalMs,
     admission: config.admission,
   });
-  const watched = watchPass(async (reasons, passSignal) => {
+  const watched = watchPass(config.uninstalls, async (reasons, passSignal) => {
     using _deaf = drift.deafen();
     return await nodePass(reasons, passSignal);
   });
@@ -161,8 +165,19 @@ export async function runAgent(
     ending.abort();
     await watching;
   }
-  if (signal.aborted && lock !== undefined && config.enabledBy !== undefined) await sayFarewell();
+  if (config.uninstalls && !signal.aborted) await waitUninstalled();
+  else if (signal.aborted && lock !== undefined && config.enabledBy !== undefined) await sayFarewell();
   log.info({}, 'agent ended');
+
+  /** A pod of a DaemonSet that ends is started again, so it stays until somebody deletes it, ready as a sign of what is done. */
+  async function waitUninstalled(): Promise<void> {
+    await lock?.release();
+    lock = undefined;
+    const left = await root.readFolder(stateFolder);
+    if (left !== 'absent' && left.length === 0) await root.removeFolder(stateFolder);
+    log.info({}, 'uninstalled: nothing of the cluster is on this host, and nothing of ours on its Node');
+    await sleep(2 ** 31 - 1, signal);
+  }
 
   /** A label that goes away ends the pod, too: told to end, the agent looks whether it was this, and if so ends its work. */
   async function sayFarewell(): Promise<void> {
@@ -184,7 +199,8 @@ interface WatchedPass {
   unproven(): string | undefined;
 }
 
-function watchPass(inner: NodePass): WatchedPass {
+/** The first pass that ends proves that this agent works; where it uninstalls, the last one does. */
+function watchPass(uninstalls: boolean, inner: NodePass): WatchedPass {
   let since: number | undefined;
   let hasEnded = false;
   return {
@@ -192,14 +208,15 @@ function watchPass(inner: NodePass): WatchedPass {
       since = performance.now();
       try {
         const next = await inner(reasons, signal);
-        hasEnded = true;
+        hasEnded ||= !uninstalls || next.kind === 'end';
         return next;
       } finally {
         since = undefined;
       }
     },
     hanging: () => (since !== undefined && performance.now() - since > maxPassMs ? 'a pass hangs' : undefined),
-    unproven: () => (hasEnded ? undefined : 'the first pass has not ended'),
+    unproven: () =>
+      hasEnded ? undefined : uninstalls ? 'not everything is taken away yet' : 'the first pass has not ended',
   };
 }
 

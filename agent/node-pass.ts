@@ -16,6 +16,8 @@ import type { Next } from './trust/report.ts';
 import { annotationPrefix, sentence } from './trust/status.ts';
 
 export interface NodePassOptions extends Omit<PassContext, 'chooseAim' | 'retryMark' | 'isNews' | 'report' | 'onStep'> {
+  /** Everything goes, whatever the pool and the sources say. */
+  readonly uninstalls: boolean;
   readonly node: OwnNode;
   readonly pool: Pool;
   readonly writer: StatusWriter;
@@ -27,7 +29,7 @@ export interface NodePassOptions extends Omit<PassContext, 'chooseAim' | 'retryM
 export type NodePass = (reasons: readonly string[], signal: AbortSignal) => Promise<Next>;
 
 export function createNodePass(options: NodePassOptions): NodePass {
-  const { node, pool, writer, metrics, log } = options;
+  const { uninstalls, node, pool, writer, metrics, log } = options;
   let lastSaid = '';
   let lastNode = 'present';
 
@@ -36,7 +38,7 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const snapshot = await node.read(signal);
     writer.see(snapshot);
     tellNode(snapshot);
-    const membership = await pool.judge(snapshot, signal);
+    const membership = uninstalls ? 'left' : await pool.judge(snapshot, signal);
     const retryMark =
       snapshot.kind === 'present' ? (snapshot.annotations.get(`${annotationPrefix}retry`) ?? '') : undefined;
 
@@ -60,11 +62,13 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const durationMs = Math.round(performance.now() - startedAt);
     metrics.count(outcome, durationMs);
     tell(outcome, durationMs);
+    const isGone = uninstalls && outcome.next.kind === 'end';
+    if (isGone) unwritten = await writer.clear(signal).then(() => undefined, toKubeError);
     if (unwritten !== undefined) log.warn({ evidence: unwritten.message }, 'status not written');
     const untold = unwritten?.failure ?? (snapshot.kind === 'unavailable' ? snapshot : undefined);
     if (untold === undefined) return outcome.next;
     const { retryAfterMs } = untold;
-    return outcome.next.kind === 'resync' ? { kind: 'back-off', retryAfterMs } : outcome.next;
+    return outcome.next.kind === 'resync' || isGone ? { kind: 'back-off', retryAfterMs } : outcome.next;
   }
 
   /** Whoever looks for what changes the host finds each repair as an event. One that cannot be told is in the log. */

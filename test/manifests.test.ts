@@ -26,16 +26,19 @@ const built = {
   'overlays/aks': await buildKustomization(`${folder}/overlays/aks`),
   'overlays/all-nodes': await buildKustomization(`${folder}/overlays/all-nodes`),
 } as const;
+const uninstall = await buildKustomization(`${folder}/overlays/uninstall`);
 const agent = agentOf(built.base);
 
-for (const [name, manifests] of Object.entries(built)) {
+for (const [name, manifests] of Object.entries({ ...built, 'overlays/uninstall': uninstall })) {
   test(`kubectl makes the same of ${name} as these tests`, async (t) => {
     const output = await kustomize(t, `${folder}/${name}`);
     if (output === undefined) return;
     const byName = (one: Manifest, other: Manifest): number => (placeOf(one) < placeOf(other) ? -1 : 1);
     assert.deepEqual([...parseManifests(output)].sort(byName), [...manifests].sort(byName));
   });
+}
 
+for (const [name, manifests] of Object.entries(built)) {
   test(`in ${name} the agents run where the label is that enables them`, () => {
     const { pod, flags } = agentOf(manifests);
     const { 'kubernetes.io/os': os, ...enabling } = pod.nodeSelector ?? {};
@@ -44,6 +47,16 @@ for (const [name, manifests] of Object.entries(built)) {
     assert.deepEqual(enabling, enabledBy === undefined ? {} : { [enabledBy.key]: enabledBy.value });
   });
 }
+
+test('to uninstall, the agents go to every node with the rights that they have, and a batch is done before the next', () => {
+  const { pod, container, flags } = agentOf(uninstall);
+  assert.deepEqual(pod.nodeSelector, { 'kubernetes.io/os': 'linux' });
+  assert.equal(flags.uninstalls, true);
+  assert.equal(agent.flags.uninstalls, false);
+  assert.deepEqual(container.readinessProbe, agent.container.readinessProbe);
+  const others = (manifests: readonly Manifest[]) => manifests.filter(({ kind }) => kind !== 'DaemonSet');
+  assert.deepEqual(others(uninstall), others(built.base));
+});
 
 test('every field is one that the API of Kubernetes knows', async () => {
   const manifests = [...Object.values(built).flat(), ...(await readManifests(sample))];

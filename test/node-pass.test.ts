@@ -43,6 +43,7 @@ async function setUp(t: TestContext, onDisk?: object): Promise<Daemon> {
   const log: { level: string; msg: string }[] = [];
   const restart = (): NodePass =>
     createNodePass({
+      uninstalls: false,
       source: createSecretSource({ client, ...secret, confirmDelayMs: 0 }),
       openHost: () =>
         openHost({ root: createHostRoot(stage.sandbox.root), runtime: 'required', now, healthTimeoutMs: 2_000 }),

@@ -37,6 +37,10 @@ export const runFlags = {
     { placeholder: 'KEY=VALUE', fallback: undefined },
     parseLabel,
   ),
+  uninstalls: switchFlag(
+    'uninstall',
+    'Take everything of the cluster off the host and the Node instead, and wait until somebody deletes the pod',
+  ),
   pollInterval: durationFlag('poll-interval', 'Time between two passes when nothing happens', '5m', 1_000),
   spread: durationFlag('spread', 'Restarts of runtimes are spread over this time, by node name; 0 is at once', '60s'),
   restartInterval: durationFlag(

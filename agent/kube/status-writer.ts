@@ -11,6 +11,8 @@ export interface StatusWriter {
   isNews(status: Status): boolean;
   /** Throws KubeError. */
   write(status: Status, signal: AbortSignal): Promise<void>;
+  /** Takes every annotation of ours off the Node, those that people have set among them. Throws KubeError. */
+  clear(signal: AbortSignal): Promise<void>;
   /** An event of its own about the Node. Throws KubeError. */
   record(event: NodeEvent, signal: AbortSignal): Promise<void>;
 }
@@ -26,6 +28,11 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
     isNews: (status) => differences(Object.entries(formatAnnotations(status))).length > 0,
     see(snapshot) {
       seen = snapshot.kind === 'present' ? snapshot : undefined;
+    },
+    async clear(signal) {
+      const ours = [...(seen?.annotations.keys() ?? [])].filter((name) => name.startsWith(annotationPrefix));
+      if (ours.length > 0) await node.annotate(Object.fromEntries(ours.map((name) => [name, null])), signal);
+      if (seen !== undefined) seen = { ...seen, annotations: new Map() };
     },
     async record(event, signal) {
       if (seen !== undefined) await node.recordEvent(event, seen.uid, signal);

@@ -266,6 +266,7 @@ function configOf({ isPooled, spreadMs }: AgentsOptions): AgentConfig {
     kubeconfig: undefined,
     secret: { namespace: 'kube-system', name: secretName },
     file: undefined,
+    uninstalls: false,
     hostRoot: '/',
     enabledBy: isPooled ? poolLabel : undefined,
     pollIntervalMs,

@@ -1,7 +1,7 @@
 // What a world in which nothing is broken any more must come to: the Node tells the truth, and host, index and runtime are
 // as the source wants them. Judged by the disk and the runtime, never by what the agent remembers.
 
-import { certificate, nameOf, readCertificates } from './certificates.ts';
+import { certificate, nameOf, ownNames, readCertificates } from './certificates.ts';
 import type { Cluster, SecretContent } from './cluster.ts';
 import type { Disk } from './disk.ts';
 import { type Promises } from './promises.ts';
@@ -45,6 +45,9 @@ export function findUnconverged({
   const named = secret?.kind === 'good' ? secret.names.map((name) => certificate(name).fingerprint) : [];
   const wanted = isFollowed ? new Set(named) : isCertain ? promises.desired : anchors;
   const bundle = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
+  const ours = new Set(ownNames.map((name) => certificate(name).fingerprint));
+  // What somebody has under another name is his, and in the bundle when he has run the tool.
+  const foreign = new Set([...promises.linkedPrints()].filter((print) => !ours.has(print)));
   const isAtWork = disk.find(`${bundlePath}.new`) !== undefined;
   const found = lookUp(disk, storeFolder);
   const { process, isActive } = services;
@@ -55,7 +58,7 @@ export function findUnconverged({
     lack('bundle', bundle, wanted) ??
     // Without anything of ours to trust, a bundle that somebody has lost is not ours to mend.
     // Nor is what a run of the tool that was cut off has linked and not put into the bundle yet.
-    (wanted.size > 0 && !isAtWork ? lack('bundle', bundle, promises.linkedPrints()) : undefined) ??
+    (wanted.size > 0 && !isAtWork ? lack('bundle', bundle, foreign) : undefined) ??
     lack('index', found, wanted) ??
     lack("runtime's trust", pool, wanted) ??
     surplus('bundle', bundle) ??

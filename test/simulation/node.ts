@@ -46,6 +46,8 @@ export interface NodeOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly loads: 'at start' | 'at first use';
+  /** Whether what was proven is in the bundle. */
+  isWhole(): boolean;
   onRuntimeChange(): void;
   onMeddled(): void;
   /** A run of the store's tool, or a start of the runtime, that does not work begins. */
@@ -56,7 +58,15 @@ const brokenAnchor = `${anchorsFolder}/broken.crt`;
 const addedAnchor = `${anchorsFolder}/added.crt`;
 const borrowedAnchor = `${anchorsFolder}/borrowed.crt`;
 
-export function createNode({ clock, random, loads, onRuntimeChange, onMeddled, onTrouble }: NodeOptions): Node {
+export function createNode({
+  clock,
+  random,
+  loads,
+  isWhole,
+  onRuntimeChange,
+  onMeddled,
+  onTrouble,
+}: NodeOptions): Node {
   const disk = createDisk(clock);
   const toolTroubles: ToolTrouble[] = [];
   const bundles: Buffer[] = [];
@@ -81,7 +91,16 @@ export function createNode({ clock, random, loads, onRuntimeChange, onMeddled, o
   }
 
   function startServices(): ServiceManager {
-    const started = createServiceManager({ clock, disk, random, boot, loads, onChange: onRuntimeChange, onTrouble });
+    const started = createServiceManager({
+      clock,
+      disk,
+      random,
+      boot,
+      loads,
+      isWhole,
+      onChange: onRuntimeChange,
+      onTrouble,
+    });
     started.start();
     return started;
   }

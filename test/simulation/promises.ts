@@ -48,6 +48,8 @@ export interface Promises {
   readonly everGood: ReadonlySet<string>;
   /** Of every file that is not ours and has its link in the store's folder. */
   linkedPrints(): ReadonlySet<string>;
+  /** Whether what was proven is in the bundle. */
+  isWhole(): boolean;
   /** Certificates whose trust may have come from, or be lost track of by, somebody else. */
   readonly exempt: Set<string>;
   breaks(promise: string, seen: string): void;
@@ -58,7 +60,7 @@ export interface Promises {
   moment(): number;
   /** The agent's run of the tool has come to its end, begun at this moment with these in the bundle. */
   toolEnds(startedAt: number, before: ReadonlySet<string>): void;
-  /** A run of the tool has failed: what was added is tried again, and may cost a restart again. */
+  /** A run of the tool has failed, or nothing can be noted on a full disk: what was added is tried again, and may cost a restart again. */
   toolFailed(): void;
   restarting(suspect: Suspect): void;
   patched(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): void;
@@ -191,10 +193,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const now = clock.elapsedMs();
     suspect.unlabelledSinceMs ??= now;
     if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
-    suspect.told = () => {
-      isLeaving = true;
-      desire(new Set());
-    };
+    suspect.told = () => void (isLeaving = true); // what a full disk keeps from being done may be taken back
   }
 
   function changing(suspect: Suspect, call: string, path: string, change: () => void): void {
@@ -213,6 +212,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const inAnchors = path.startsWith(`${anchorsFolder}/`);
     if (!inStore && !inAnchors) return change();
     acts(suspect);
+    if (isLeaving && !suspect.isMember) desire(new Set());
     const isNaming = call === 'rename' || call === 'unlink' || call === 'link';
     if (!isNaming) return change();
     if (holder !== undefined && !holder.isDead && holder !== suspect) breaks('one agent at a time', `${call} ${path}`);
@@ -285,6 +285,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const state = annotations['node-trust-agent/state'];
     if (state === 'Failed') return; // perhaps it could not keep in mind what it was told
     acts(suspect);
+    if (state === 'Disabled') desire(new Set());
     if (state !== 'Synced') return;
     const named = namedIn(annotations['node-trust-agent/details']);
     const lie = findLie(named, annotations['node-trust-agent/bundle']);
@@ -329,6 +330,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     },
     everGood,
     linkedPrints,
+    isWhole: () => [...(lastProof?.named ?? [])].every((print) => !isKept(print) || bundled().has(print)),
     exempt,
     breaks,
     served,
@@ -379,7 +381,9 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
       if (proven === undefined) return;
       const lost = [...proven].find((print) => !bundled().has(print) || !hasAnchor(print));
       if (lost !== undefined) breaks('Synced outlives a power failure', `${nameOf(lost)} is lost`);
-      const back = [...withdrawn].find((print) => bundled().has(print) && !standingPrints().has(print));
+      const back = [...withdrawn].find(
+        (print) => bundled().has(print) && !standingPrints().has(print) && !exempt.has(print),
+      );
       if (back !== undefined) breaks('withdrawn means gone', `${nameOf(back)} is back after a power failure`);
       if (proven.size > 0 && !isJson(disk.read(`${stateFolder}/state.json`)))
         breaks('Synced outlives a power failure', "the agent's records are lost");

@@ -45,6 +45,8 @@ export interface ServiceOptions {
   readonly loads: 'at start' | 'at first use';
   /** Another process, or none, from here on. */
   onChange(): void;
+  /** Whether what was proven is in the bundle. */
+  isWhole(): boolean;
   /** A start that does not work begins. */
   onTrouble(): void;
 }
@@ -56,6 +58,7 @@ export function createServiceManager({
   boot,
   loads,
   onChange,
+  isWhole,
   onTrouble,
 }: ServiceOptions): ServiceManager {
   let active: 'active' | 'activating' | 'deactivating' | 'inactive' | 'failed' = 'inactive';
@@ -121,15 +124,11 @@ export function createServiceManager({
     started.pool = { bundle: printsOf(bundle), beside: printsOf(beside) };
   }
 
-  /** Whether an input is not in the bundle, or an anchor of ours does not hold what its name says. */
+  /** Whether an input is not in the bundle, or something that was proven. */
   function isDamaged(): boolean {
     const bundled = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
-    return listInputs(disk, defaultPlaces).some((path) => {
-      const prints = readCertificates(disk.read(path)).map(({ fingerprint }) => fingerprint);
-      const [, name] = /\/node-trust-([0-9a-f]{16})\.crt$/.exec(path) ?? [];
-      const isEdited = name !== undefined && !prints.some((print) => print.startsWith(name));
-      return isEdited || prints.some((print) => !bundled.has(print));
-    });
+    const wanted = listInputs(disk, defaultPlaces).flatMap((path) => readCertificates(disk.read(path)));
+    return !isWhole() || wanted.some(({ fingerprint }) => !bundled.has(fingerprint));
   }
 
   async function restart(): Promise<void> {

@@ -43,6 +43,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     clock,
     random,
     loads,
+    isWhole: () => promises.isWhole(),
     onMeddled: () => promises.disturbed(),
     onTrouble() {
       for (const waiting of armed) waiting.isCounting ||= waiting.event.when.kind === 'calls after a failure';
@@ -175,6 +176,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
         return void node.toolTroubles.push(...Array.from({ length: action.times }, () => action.trouble));
       case 'disk full':
         node.disk.isFull = true;
+        promises.toolFailed();
         return later(action.forMs, () => void (node.disk.isFull = false));
       case 'runtime':
         promises.disturbed();

@@ -1,5 +1,5 @@
 // Builds a kustomization for tests, on machines without kubectl too. It is a small reading of kustomize, not kustomize:
-// resources, JSON 6902 patches and images, as far as manifests/ uses them; at anything else it throws.
+// resources, components, JSON 6902 patches and images, as far as manifests/ uses them; at anything else it throws.
 // test/manifests.test.ts compares what it makes with what kubectl makes, where there is one.
 
 import { readFile, stat } from 'node:fs/promises';
@@ -29,6 +29,7 @@ interface Kinds {
 
 interface Kustomization {
   readonly resources?: readonly string[];
+  readonly components?: readonly string[];
   readonly patches?: readonly Patch[];
   readonly images?: readonly { readonly name: string; readonly newName: string; readonly newTag: string }[];
 }
@@ -46,18 +47,26 @@ interface Operation {
   readonly value?: unknown;
 }
 
-export async function buildKustomization(folder: string): Promise<readonly Manifest[]> {
+export function buildKustomization(folder: string): Promise<readonly Manifest[]> {
+  return build(folder, []);
+}
+
+/** A component changes what is there before it. */
+async function build(folder: string, before: readonly Manifest[]): Promise<readonly Manifest[]> {
   const text = await readFile(join(folder, 'kustomization.yaml'), 'utf8');
   const {
     apiVersion: _,
     kind: __,
     resources = [],
+    components = [],
     patches = [],
     images = [],
     ...rest
   } = parse(text) as Kustomization & Partial<Manifest>;
   refuseUnknown(folder, rest);
-  const built = (await Promise.all(resources.map((resource) => readResource(join(folder, resource))))).flat();
+  const read = (await Promise.all(resources.map((resource) => readResource(join(folder, resource))))).flat();
+  let built = [...before, ...read];
+  for (const component of components) built = [...(await build(join(folder, component), built))];
   for (const { target, patch, ...more } of patches) {
     refuseUnknown(folder, more);
     const targets = built.filter(({ kind, metadata }) => kind === target.kind && metadata.name === target.name);
@@ -112,6 +121,7 @@ function apply({ op, path, value }: Operation, document: unknown): void {
   const place = parent as Record<string, unknown>;
   if (typeof parent !== 'object' || parent === null || (op !== 'add' && !Object.hasOwn(parent, last)))
     throw new Error(`${op} ${path}: there is nothing`);
+  if (op === 'add' && last === '-' && Array.isArray(parent)) return void parent.push(value);
   if (op === 'test' && isDeepStrictEqual(place[last], value)) return;
   if (op === 'remove' && Array.isArray(parent)) parent.splice(Number(last), 1);
   else if (op === 'remove') delete place[last];

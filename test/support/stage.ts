@@ -59,6 +59,7 @@ export async function setStage(t: TestContext, options: SandboxOptions & ApiServ
           secret,
           file: bootFile,
           hostRoot: sandbox.root,
+          uninstalls: false,
           enabledBy: undefined,
           pollIntervalMs: 300_000,
           spreadMs: 0,

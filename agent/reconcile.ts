@@ -79,6 +79,8 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const aim = await context.chooseAim(host.facts);
   const { source, decision, local } = await decide(aim, context, host, observed, signal);
   const loss = await host.facts.findLoss();
+  const ours = new Set(decision.desired.certificates.map(({ fingerprint }) => fingerprint));
+  const twice = (await host.readLeftovers()).filter(({ fingerprint }) => ours.has(fingerprint));
   await host.facts.update({ source: decision.memory, ...(local !== undefined && { local }) });
 
   const prove = async (before: Observation): Promise<Outcome> => {
@@ -86,7 +88,8 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
     const warnings = [
       ...(loss === undefined ? [] : [loss]),
       ...work.warnings,
-      ...after.store.stillTrusted.map(describeStillTrusted),
+      ...after.store.stillTrusted.map((found) => describeForeign('StillTrusted', found)),
+      ...twice.map((found) => describeForeign('TrustedTwice', found)),
     ];
     const facts = { source, store: host.store, runtime: host.runtime };
     const trusted = trustedNow(after, decision.certificates);
@@ -101,8 +104,11 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   return outcome;
 }
 
-function describeStillTrusted(found: { readonly fingerprint: string; readonly path: string }): string {
-  const { code, message, remedy } = explainOperational('StillTrusted', found);
+function describeForeign(
+  reason: 'StillTrusted' | 'TrustedTwice',
+  found: { readonly fingerprint: string; readonly path: string },
+): string {
+  const { code, message, remedy } = explainOperational(reason, found);
   return `${code}: ${sentence(message, remedy)}`;
 }
 

@@ -148,3 +148,24 @@ test('a unit that is on its way down is not called good anew, and told already i
   const told = await pass(node, present(corp), { isNews: () => true });
   assert.deepEqual([told.status.state, told.status.reason], ['Failed', 'RuntimeUnhealthy']);
 });
+
+test("what AKS's retired preview has left of ours is told as trusted twice, and nothing of it is touched", async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const anchor = '/usr/local/share/ca-certificates/aks-custom-20260101000000-corp.crt';
+  const source = '/opt/certs/20260101000000corp.pem';
+  const others = { '/opt/certs/notes': 'by hand', [`${anchor.slice(0, -4)}-other.crt`]: leaf.pem };
+  for (const [path, text] of Object.entries({ [anchor]: corp.pem, [source]: corp.pem, ...others }))
+    await node.write(path, text);
+  const { status } = await pass(node, present(corp));
+  assert.equal(status.state, 'Synced');
+  assert.deepEqual(
+    status.warnings.map((warning) => /^TrustedTwice: .* trusted through ([^,]+), too; follow docs/.exec(warning)?.[1]),
+    [anchor, source],
+  );
+  assert.deepEqual(
+    (await pass(node, present(createCertificate()))).status.warnings.filter((text) => text.startsWith('TrustedTwice')),
+    [],
+  );
+  for (const [path, text] of Object.entries({ [anchor]: corp.pem, [source]: corp.pem, ...others }))
+    assert.equal(await node.read(path), text);
+});

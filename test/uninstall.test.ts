@@ -19,9 +19,9 @@ async function isReady(started: { readonly [field: string]: unknown } | undefine
 }
 
 /** Of all that is not the fake of the machine itself. */
-async function files({ sandbox }: Stage): Promise<readonly (readonly [string, string])[]> {
+async function files({ sandbox }: Stage): Promise<ReadonlyMap<string, string>> {
   const machine = /^\/(run|usr\/bin|kubeconfig)(\/|$)/;
-  return [...(await digestTree(sandbox))].filter(([path]) => !machine.test(path)).sort();
+  return new Map([...(await digestTree(sandbox))].filter(([path]) => !machine.test(path)));
 }
 
 async function install(t: TestContext): Promise<Stage> {

@@ -14,6 +14,7 @@ import {
   trustedNow,
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
+import { readAksLeftovers } from './aks-leftovers.ts';
 import { retireBoot, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
@@ -29,6 +30,8 @@ export interface Host {
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
+  /** Certificates that lie there from AKS's retired preview, with their files. */
+  readLeftovers(): ReturnType<typeof readAksLeftovers>;
   /** Sees to it that the next boot installs nothing; answers with what was done. */
   retireBoot(signal: AbortSignal): Promise<readonly string[]>;
   /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
@@ -163,6 +166,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await root.removeFolder(stageFolder);
     },
     retireBoot: (signal) => retireBoot(root, commands, signal),
+    readLeftovers: () => readAksLeftovers(root),
     async observe(look, signal) {
       const { runtime: known, withdrawn = [] } = await facts.read();
       const observed = await store.observe(withdrawn);

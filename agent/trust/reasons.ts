@@ -157,6 +157,15 @@ export const operationalReasons = {
     message: ({ fingerprint, path }: PathArgs & { readonly fingerprint: string }) =>
       `the certificate ${fingerprint} was taken away and is still trusted through ${path}`,
   }),
+  TrustedTwice: operational({
+    severity: 'warning',
+    retry: 'content',
+    meaning:
+      "A certificate of ours also lies there from AKS's retired preview, and stays trusted through that when it is withdrawn.",
+    remedy: 'Follow docs/migrating-from-aks.md to remove what the preview has left.',
+    message: ({ fingerprint, path }: PathArgs & { readonly fingerprint: string }) =>
+      `the certificate ${fingerprint} is trusted through ${path}, too`,
+  }),
   StoreUnreadable: operational({
     severity: 'error',
     retry: 'transient',

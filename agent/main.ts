@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./cli/run.ts')).run,
   apply: async () => (await import('./cli/apply.ts')).apply,
   remove: async () => (await import('./cli/apply.ts')).remove,
+  boot: async () => (await import('./cli/boot.ts')).boot,
   secret: async () => (await import('./cli/secret.ts')).secret,
   status: async () => (await import('./cli/status.ts')).status,
   validate: async () => (await import('./cli/validate.ts')).validate,
@@ -27,6 +28,7 @@ Commands:
   remove    Takes away all that apply or run put onto this machine
   validate  Judges certificates as run and apply do, and touches nothing
   secret    Makes the Secret that run follows out of files
+  boot      Prints what makes a new node trust a file's certificates from its first boot on
   status    Prints what the agents tell on their Nodes
 
 node-trust COMMAND --help tells more. node-trust --version prints ${manifest.version}.

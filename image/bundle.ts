@@ -1,12 +1,29 @@
 // `npm run bundle`: the agent and all it imports as one file, dist/node-trust.mjs, which plain Node.js 26 runs anywhere:
 // in the image, and on machines without npm. Names stay as they are, so that a stack trace can be read.
 
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 /** Packages in CommonJS call `require` for Node's own modules; a module has none unless it makes one. */
 const requireForCommonJs = `import { createRequire as createRequireForCommonJs } from 'node:module';
 const require = createRequireForCommonJs(import.meta.url);`;
+
+/** The one file has nothing beside it that could be read. */
+const inlineBootFiles: Plugin = {
+  name: 'boot-files',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/agent\/cli\/boot-files\.ts$/ }, async () => {
+      const read = (name: string) => readFile(new URL(`boot/${name}`, import.meta.url), 'utf8');
+      const texts = { bootScript: await read('node-trust-boot'), bootUnit: await read('node-trust-boot.service') };
+      return {
+        contents: Object.entries(texts)
+          .map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};`)
+          .join('\n'),
+      };
+    });
+  },
+};
 
 export async function bundle(entryPoint: string, outfile: string): Promise<void> {
   await build({
@@ -20,6 +37,7 @@ export async function bundle(entryPoint: string, outfile: string): Promise<void>
     minifySyntax: true,
     minifyWhitespace: true,
     banner: { js: requireForCommonJs },
+    plugins: [inlineBootFiles],
     // Beside the bundle: a letter of a name in them would make Node.js keep the whole text with two bytes a character.
     legalComments: 'external',
     logLevel: 'warning',

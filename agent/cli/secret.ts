@@ -1,10 +1,8 @@
 // `node-trust secret`: makes the Secret that the agent follows out of files, and not if the agent would reject it.
 
-import { admit } from '../trust/admission.ts';
-import { explainOperational } from '../trust/reasons.ts';
-import { describeFinding, sentence } from '../trust/status.ts';
+import { readAdmitted } from './admitted.ts';
 import { defineCommand } from './command.ts';
-import { formatManifest, readSource, type SecretName, UnreadableError } from './entries.ts';
+import { formatManifest, type SecretName, UnreadableError } from './entries.ts';
 import { type Flag, flag, switchFlag } from './flags.ts';
 import { admissionFlags } from './validate.ts';
 
@@ -35,20 +33,10 @@ PATH is what validate takes.`,
   },
   positionals: { min: 1, max: 1 },
   async run({ values, positionals: [path = ''] }, terminal) {
+    const admitted = await readAdmitted('secret', path, values, terminal);
+    if (typeof admitted === 'number') return admitted;
     try {
-      const { name, snapshot, findings: ofForm } = await readSource(path, terminal);
-      if (snapshot.kind === 'wrong-type') {
-        const { message, remedy } = explainOperational('SourceWrongType', { source: name, type: snapshot.type });
-        terminal.err(`node-trust secret: SourceWrongType: ${sentence(message, remedy)}\n`);
-        return 1;
-      }
-      const nonCa = values.allowNonCa ? 'warning' : 'error';
-      const { accepted, findings } = admit(snapshot.entries, { ...values, nonCa, now: new Date() });
-      for (const finding of [...ofForm, ...findings]) {
-        terminal.err(`${finding.severity} ${finding.code}: ${sentence(describeFinding(finding), finding.remedy)}\n`);
-      }
-      if (!accepted || ofForm.length > 0) return 1;
-      terminal.out(formatManifest(snapshot.entries, values.name, values.json));
+      terminal.out(formatManifest(admitted.entries, values.name, values.json));
       return 0;
     } catch (error) {
       if (!(error instanceof UnreadableError)) throw error;

@@ -1,0 +1,85 @@
+// `node-trust boot`: what to give a new node so that it trusts certificates before there is any cluster: the file, and with it
+// the script and the unit that install it at each boot (image/boot/). Not if an agent would reject the file.
+
+import { stringify } from 'yaml';
+import { bootFile } from '../host/boot.ts';
+import { readAdmitted } from './admitted.ts';
+import { bootScript, bootUnit } from './boot-files.ts';
+import { defineCommand } from './command.ts';
+import { flag } from './flags.ts';
+import { admissionFlags } from './validate.ts';
+
+const formats = ['cloud-init', 'script'] as const;
+type Format = (typeof formats)[number];
+
+const unit = 'node-trust-boot.service';
+/** As ExecStart= of the unit says. */
+const scriptPath = '/opt/node-trust/bin/node-trust-boot';
+/** A first boot has begun already; a runtime that runs by then has no containers yet that it could lose sight of. */
+const startCommands = [
+  'systemctl daemon-reload',
+  `systemctl enable ${unit}`,
+  `systemctl start ${unit}`,
+  'systemctl try-restart containerd.service crio.service docker.service',
+];
+
+export const boot = defineCommand({
+  name: 'boot',
+  synopsis: '--format FORMAT [FLAGS] PATH',
+  about: `Prints what makes a new node trust the certificates of PATH from its first boot on, if an agent would accept them:
+  node-trust boot --format cloud-init cas.pem      user data for cloud-init
+  node-trust boot --format script cas.pem          a shell script for root, where nodes are provisioned
+PATH is what validate takes.`,
+  flags: {
+    format: flag<Format | undefined>(
+      'format',
+      `One of ${formats.join(', ')}`,
+      { placeholder: 'FORMAT', fallback: undefined },
+      parseFormat,
+    ),
+    ...admissionFlags,
+  },
+  positionals: { min: 1, max: 1 },
+  async run({ values, positionals: [path = ''] }, terminal) {
+    if (values.format === undefined) {
+      terminal.err(`node-trust boot: expected --format, one of ${formats.join(', ')}\n`);
+      return 2;
+    }
+    const admitted = await readAdmitted('boot', path, values, terminal);
+    if (typeof admitted === 'number') return admitted;
+    const { certificates } = admitted.bundle;
+    const files: readonly BootFile[] = [
+      { path: bootFile, permissions: '0644', content: certificates.map(({ pem }) => pem).join('\n') },
+      { path: scriptPath, permissions: '0755', content: bootScript },
+      { path: `/etc/systemd/system/${unit}`, permissions: '0644', content: bootUnit },
+    ];
+    terminal.out(values.format === 'script' ? formatScript(files) : formatCloudInit(files));
+    return 0;
+  },
+});
+
+interface BootFile {
+  readonly path: string;
+  readonly permissions: string;
+  readonly content: string;
+}
+
+/** https://docs.cloud-init.io/en/latest/reference/modules.html#write-files */
+function formatCloudInit(files: readonly BootFile[]): string {
+  return `#cloud-config\n${stringify({ write_files: files, runcmd: startCommands }, { lineWidth: 0 })}`;
+}
+
+function formatScript(files: readonly BootFile[]): string {
+  const writes = files.map(({ path, permissions, content }) => {
+    const [folder] = /^.*(?=\/)/.exec(path) ?? [];
+    return `mkdir -p ${folder}\ncat > ${path} <<'END OF FILE'\n${content}END OF FILE\nchmod ${permissions} ${path}\n`;
+  });
+  const header = '#!/bin/sh\n# Makes this node trust its own certificates, now and at each boot.\nset -eu\numask 022\n';
+  return `${header}\n${writes.join('\n')}\n${startCommands.join('\n')}\n`;
+}
+
+function parseFormat(text: string): Format {
+  const format = formats.find((known) => known === text);
+  if (format === undefined) throw new Error(`expected one of ${formats.join(', ')}, got ${JSON.stringify(text)}`);
+  return format;
+}

@@ -1,11 +1,11 @@
 // `node-trust boot`: what to give a new node so that it trusts certificates before there is any cluster: the file, and with it
 // the script and the unit that install it at each boot (image/boot/). Not if an agent would reject the file.
 
-import { stringify } from 'yaml';
 import { bootFile } from '../host/boot.ts';
 import { readAdmitted } from './admitted.ts';
 import { bootScript, bootUnit } from './boot-files.ts';
 import { defineCommand } from './command.ts';
+import { formatYaml } from './entries.ts';
 import { flag } from './flags.ts';
 import { admissionFlags } from './validate.ts';
 
@@ -66,7 +66,7 @@ interface BootFile {
 
 /** https://docs.cloud-init.io/en/latest/reference/modules.html#write-files */
 function formatCloudInit(files: readonly BootFile[]): string {
-  return `#cloud-config\n${stringify({ write_files: files, runcmd: startCommands }, { lineWidth: 0 })}`;
+  return `#cloud-config\n${formatYaml({ write_files: files, runcmd: startCommands })}`;
 }
 
 function formatScript(files: readonly BootFile[]): string {

@@ -48,7 +48,12 @@ export function formatManifest(entries: Entries, place: SecretName, asJson: bool
     type: 'Opaque',
     data: Object.fromEntries(data),
   };
-  return asJson ? `${JSON.stringify(manifest, null, 2)}\n` : stringify(manifest, { lineWidth: 0 });
+  return asJson ? `${JSON.stringify(manifest, null, 2)}\n` : formatYaml(manifest);
+}
+
+/** Without folded lines: a block of text stays as it is. */
+export function formatYaml(value: object): string {
+  return stringify(value, { lineWidth: 0 });
 }
 
 /** What the API server takes for a key; standard input has no name of its own. */

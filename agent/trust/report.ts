@@ -136,7 +136,7 @@ function judgeSource({ decision, source, trusted, runtime }: PassFacts): Judgeme
         next: resync,
       };
     case 'kept':
-      return { ...judgeKept(trusted), next: resync };
+      return { ...judgeKept(decision), next: resync };
     case 'withdrawn':
       return { state: 'Disabled', reason: '', message: withdrawnMessage(trusted), next: { kind: 'end' } };
     default:
@@ -162,7 +162,12 @@ function withdrawnMessage({ certificates: { length } }: Trusted): string {
   return `nothing of the cluster is on this host; ${certificates(length)} of the machine's own file ${length === 1 ? 'stays' : 'stay'}`;
 }
 
-function judgeKept({ certificates: { length } }: Trusted): Omit<Judgement, 'next'> {
+/** By what lies on the host, whether it is in the bundle or not. */
+function judgeKept({
+  desired: {
+    certificates: { length },
+  },
+}: Decision): Omit<Judgement, 'next'> {
   if (length === 0)
     return { state: 'Disabled', reason: '', message: 'this Node is not known to be enabled; nothing of ours is on it' };
   return judge('Waiting', 'NodeNotEnabled', { certificates: certificates(length) });

@@ -157,6 +157,12 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     suspect.told = () => believe(said, isGone, at, since);
   }
 
+  /** What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back. */
+  function hasForgotten(): boolean {
+    const records = JSON.parse(disk.read(recordsPath)?.toString() ?? '{}') as { source?: { certificates: unknown[] } };
+    return records.source?.certificates.length === 0;
+  }
+
   /** It keeps in mind what it was told before it acts upon it. */
   function acts(suspect: Suspect): void {
     suspect.told?.();
@@ -193,7 +199,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const now = clock.elapsedMs();
     suspect.unlabelledSinceMs ??= now;
     if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
-    suspect.told = () => void (isLeaving = true); // what a full disk keeps from being done may be taken back
+    suspect.told = () => void (isLeaving = true);
   }
 
   function changing(suspect: Suspect, call: string, path: string, change: () => void): void {
@@ -203,6 +209,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
       const before = { desired, onDelete, goneSinceMs, isLeaving };
       acts(suspect);
       change();
+      if (isLeaving && !suspect.isMember && hasForgotten()) desire(new Set());
       unsynced = { before, text: disk.read(recordsPath)?.toString() };
       return;
     }
@@ -285,7 +292,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const state = annotations['node-trust-agent/state'];
     if (state === 'Failed') return; // perhaps it could not keep in mind what it was told
     acts(suspect);
-    if (state === 'Disabled') desire(new Set());
+    if (state === 'Disabled' && isLeaving) desire(new Set());
     if (state !== 'Synced') return;
     const named = namedIn(annotations['node-trust-agent/details']);
     const lie = findLie(named, annotations['node-trust-agent/bundle']);

@@ -139,9 +139,10 @@ test('a warning is told with a synced state and does not change it', () => {
 });
 
 test('a Node outside of the pool is Disabled when it holds nothing, and says so while it holds something', () => {
-  const decision = keepTrust(context);
-  assert.deepEqual(judge({ decision, trusted: nothing }), ['Disabled', '', 'resync']);
+  assert.deepEqual(judge({ decision: keepTrust(context), trusted: nothing }), ['Disabled', '', 'resync']);
+  const decision = keepTrust({ ...context, onHost: makeBundle(certificate) });
   assert.deepEqual(judge({ decision }), ['Waiting', 'NodeNotEnabled', 'resync']);
+  assert.deepEqual(judge({ decision, trusted: nothing })[1], 'NodeNotEnabled', 'not in the bundle, but on the host');
 });
 
 test('a withdrawal that is proven ends the work; one that is not does not', () => {

@@ -55,3 +55,32 @@ test('a dead API server takes nothing away, neither while the agent runs nor whe
   assert.equal(await stage.pull(registry), 'pulled');
   assert.equal(await stage.digestStore(), before);
 });
+
+test('uninstalled, a node has the files that it had, byte for byte, and its Node no annotation of ours', async (t) => {
+  const stage = await setNodeStage(t, { 'registry.test': corp });
+  const registry = stage.registries['registry.test'];
+  const bystander = await stage.startBystander();
+  const process = await bystander.process();
+  // All but what the runtime and the journal write by themselves, and what this suite puts there.
+  const files = (): Promise<string> =>
+    stage.node.sh(
+      `find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /dev \\) -prune -o -printf '%p %y %l %m %U\\n' | sort > /tmp/names
+find /var/lib -path /var/lib/containerd -prune -o -path /var/lib/systemd -prune -o -printf '%p %y %l %m %U\\n' | sort >> /tmp/names
+grep -E ' f( |$)' /tmp/names | cut -d' ' -f1 | xargs -d '\\n' sha256sum >> /tmp/names; cat /tmp/names`,
+    );
+  const before = await files();
+  stage.apply({ 'corp.pem': corp.pem });
+  const agent = await stage.startAgent();
+  await stage.says(syncedWith(corp));
+  assert.equal(await stage.pull(registry), 'pulled');
+  assert.notEqual(await files(), before);
+  assert.equal(await agent.stop(), 0);
+  const leaving = await stage.startAgent('--uninstall');
+  await leaving.ready();
+  assert.equal(await files(), before);
+  assert.deepEqual(stage.read(), {});
+  assert.equal(await stage.pull(registry), 'x509');
+  assert.equal(await bystander.process(), process);
+  assert.equal(await leaving.stop(), 0);
+  assert.equal(await files(), before);
+});

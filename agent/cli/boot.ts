@@ -20,7 +20,7 @@ const startCommands = [
   'systemctl daemon-reload',
   `systemctl enable ${unit}`,
   `systemctl start ${unit}`,
-  'systemctl try-restart containerd.service crio.service docker.service',
+  'for runtime in containerd crio docker; do systemctl try-restart "$runtime.service" 2>/dev/null || :; done',
 ];
 
 export const boot = defineCommand({

@@ -9,6 +9,7 @@ import type { BundleDigest } from '../trust/bundle.ts';
 import type { RuntimeMark, RuntimeRecord } from '../trust/observation.ts';
 import type { Source } from '../trust/source.ts';
 import type { Commands } from './commands.ts';
+import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
 
 export const bootFile = '/etc/node-trust/certificates.pem';
@@ -16,6 +17,8 @@ const bootUnit = 'node-trust-boot.service';
 const bootUnitPath = `/etc/systemd/system/${bootUnit}`;
 /** Below /run, which no boot outlives. */
 const bootRecord = '/run/node-trust-agent/boot';
+/** What the last boot has installed, for the next one. */
+const bootList = `${stateFolder}/boot.list`;
 const systemctlTimeoutMs = 10_000;
 
 /** The machine's own file as a source; it is read below the host's root. */
@@ -88,5 +91,6 @@ export async function retireBoot(root: HostRoot, commands: Commands, signal: Abo
     await root.remove(bootFile);
     done.push(`move ${bootFile} aside, to ${bootFile}.removed`);
   }
+  await root.remove(bootList);
   return done;
 }

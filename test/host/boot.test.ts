@@ -152,7 +152,10 @@ test('retired, the unit is not started at the next boot, and the file lies besid
   await node.write(bootUnit, '[Unit]\n');
   const wanted = '/etc/systemd/system/multi-user.target.wants/node-trust-boot.service';
   await node.write(wanted, '');
+  const list = '/var/lib/node-trust-agent/boot.list';
+  await node.write(list, nameOf(early));
   assert.equal((await host.retireBoot(signal)).length, 2);
+  await assert.rejects(node.read(list), { code: 'ENOENT' });
   await assert.rejects(node.read(wanted), { code: 'ENOENT' });
   await assert.rejects(node.read(bootFile), { code: 'ENOENT' });
   assert.equal(await node.read(`${bootFile}.removed`), early.pem);

@@ -127,15 +127,15 @@ export async function decide(
 ): Promise<Decided> {
   const { source: main, local, now, graceMs } = context;
   const facts = await host.facts.read();
-  const shared = { now: now(), graceMs, admission: admissionFor(host, context.admission) };
+  const shared = { graceMs, admission: admissionFor(host, context.admission) };
   const decideOne = async (source: Source, known: Pick<DecisionContext, 'memory' | 'onHost'>): Promise<Decision> => {
     const snapshot = await source.read(signal);
     signal.throwIfAborted();
-    return decideTrust(snapshot, { ...shared, ...known, source: source.name });
+    return decideTrust(snapshot, { ...shared, ...known, source: source.name, now: now() });
   };
   const onHost = ownOnHost(observed);
   if (aim === 'keep') {
-    const known = { ...shared, source: main.name, memory: facts.source, onHost };
+    const known = { ...shared, source: main.name, memory: facts.source, onHost, now: now() };
     return { source: main.name, decision: keepTrust(known) };
   }
   const own = local && (await decideOne(local, { memory: facts.local, onHost: emptyBundle }));

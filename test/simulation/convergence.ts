@@ -48,6 +48,8 @@ export function findUnconverged({
   const ours = new Set(ownNames.map((name) => certificate(name).fingerprint));
   // What somebody has under another name is his, and in the bundle when he has run the tool.
   const foreign = new Set([...promises.linkedPrints()].filter((print) => !ours.has(print)));
+  // One as long as it should be is taken for whole: what somebody has put there instead is his.
+  const isShort = bundle.size < promises.linkedPrints().size + wanted.size;
   const isAtWork = disk.find(`${bundlePath}.new`) !== undefined;
   const found = lookUp(disk, storeFolder);
   const { process, isActive } = services;
@@ -58,7 +60,7 @@ export function findUnconverged({
     lack('bundle', bundle, wanted) ??
     // Without anything of ours to trust, a bundle that somebody has lost is not ours to mend.
     // Nor is what a run of the tool that was cut off has linked and not put into the bundle yet.
-    (wanted.size > 0 && !isAtWork ? lack('bundle', bundle, foreign) : undefined) ??
+    (wanted.size > 0 && !isAtWork && isShort ? lack('bundle', bundle, foreign) : undefined) ??
     lack('index', found, wanted) ??
     lack("runtime's trust", pool, wanted) ??
     surplus('bundle', bundle) ??

@@ -29,7 +29,7 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'what the runtime has loaded is not noted',
     'host/host.ts',
-    'isKnown ? { loaded: { invocationId, bundle, version: found } } : { rewritten: bundle }',
+    'isKnown ? { rebuild, loaded: { invocationId, bundle, version: found } } : { rewritten: bundle }',
     '{}',
   ),
   mutate('a file is not synced', 'host/root.ts', 'await file.sync();', ''),

@@ -99,6 +99,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   let onDelete: 'grace' | 'remove' = 'grace';
   let goneSinceMs: number | undefined;
   let isLeaving = false;
+  let leaver: Suspect | undefined;
   /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
   let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
   let holder: Suspect | undefined;
@@ -189,7 +190,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     suspect.told = undefined; // what it has not kept in mind in its last pass it has not taken up
     if (isEnabled === true) {
       suspect.hasSeenLabel = true;
-      isLeaving = false;
+      if (leaver === undefined || leaver.isDead || leaver === suspect) isLeaving = false;
     }
     suspect.isMember = isEnabled ?? suspect.hasSeenLabel;
     if (isEnabled !== false) {
@@ -199,7 +200,10 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const now = clock.elapsedMs();
     suspect.unlabelledSinceMs ??= now;
     if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
-    suspect.told = () => void (isLeaving = true);
+    suspect.told = () => {
+      isLeaving = true;
+      leaver = suspect;
+    };
   }
 
   function changing(suspect: Suspect, call: string, path: string, change: () => void): void {
@@ -228,6 +232,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const standing = linkedPrints();
     change();
     const name = posix.basename(path);
+    const goes = call === 'unlink' ? printNamed(name.replace(/pem$/, 'crt')) : undefined;
+    if (goes !== undefined && desired.has(goes) && !isKept(goes)) isUndoing = true;
     if (inAnchors && !name.startsWith('.'))
       judgeAnchor(suspect, call, path, call === 'unlink' ? printNamed(name) : printOf(path));
     const after = lookUp(disk, storeFolder);
@@ -250,8 +256,8 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
       if (!desired.has(print)) {
         withdrawn.add(print);
         left.add(print);
+        hasCause = true;
       } else if (isKept(print)) breaks('no news is no change', `the anchor of ${nameOf(print)} was removed`);
-      else isUndoing = true;
       return;
     }
     if (!everGood.has(print)) breaks('a bad set never reaches the host', `the anchor of ${nameOf(print)} was written`);

@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createCertificate, type TestCertificate } from '../support/certificates.ts';
+import { install, mayInstall } from '../support/packages.ts';
 import { createEmptyRoot, type EmptyRoot } from '../support/sandbox.ts';
 
 export const script = fileURLToPath(new URL('../../image/boot/node-trust-boot', import.meta.url));
@@ -49,6 +50,14 @@ export const needed =
 
 const systemPath = '/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** The same, installed first where that may be. */
+export async function findOrInstall(name: string, debianPackage = name): Promise<string | undefined> {
+  const found = await findProgram(name);
+  if (found !== undefined || !mayInstall()) return found;
+  await install(debianPackage);
+  return findProgram(name);
+}
+
 export async function findProgram(name: string): Promise<string | undefined> {
   for (const folder of systemPath.split(':')) {
     const path = join(folder, name);
@@ -71,7 +80,7 @@ export async function run(command: readonly string[], environment: Readonly<Reco
   return { code, log: err.split('\n').filter((line) => line !== ''), said: out + err };
 }
 
-const [dashPath, bashPath, busyboxPath] = await Promise.all(['dash', 'bash', 'busybox'].map(findProgram));
+const [dashPath, bashPath, busyboxPath] = await Promise.all(['dash', 'bash', 'busybox'].map(findOrInstall));
 
 const absent = (name: string): string => `${name} is not installed: the script was not tried under it`;
 

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { createEmptyRoot } from '../support/sandbox.ts';
-import { findProgram, run, script } from './boot-node.ts';
+import { findOrInstall, run, script } from './boot-node.ts';
 
 const unit = await readFile(`${script}.service`, 'utf8');
 const source = await readFile(script, 'utf8');
 const path = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
-const lacking = async (program: string): Promise<string | false> =>
-  (await findProgram(program)) === undefined && `${program} is not installed: it was not asked`;
+const lacking = async (program: string, debianPackage = program): Promise<string | false> =>
+  (await findOrInstall(program, debianPackage)) === undefined && `${program} is not installed: it was not asked`;
 const value = (key: string): readonly string[] =>
   unit.split('\n').flatMap((line) => (line.startsWith(`${key}=`) ? line.slice(key.length + 1).split(' ') : []));
 
@@ -22,7 +22,7 @@ test('shellcheck has nothing to say', { skip: await lacking('shellcheck') }, asy
   });
 });
 
-test('systemd reads the unit without a word', { skip: await lacking('systemd-analyze') }, async () => {
+test('systemd reads the unit without a word', { skip: await lacking('systemd-analyze', 'systemd') }, async () => {
   await using place = await createEmptyRoot();
   // It asks for the program as well.
   await place.write('/node-trust-boot.service', unit.replace(/^ExecStart=.*$/m, `ExecStart=${script}`));

@@ -3,10 +3,11 @@
 
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, openSync, rmSync } from 'node:fs';
+import { openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { install, mayInstall } from '../../support/packages.ts';
 
 const run = promisify(execFile);
 
@@ -85,16 +86,6 @@ export async function findEngine(): Promise<EngineSearch> {
   }
   if (!(await isProgram('dockerd'))) await install('docker.io');
   return (await answers()) ? found : startEngine();
-}
-
-/** A machine that belongs to nobody else. */
-export function mayInstall(): boolean {
-  return env['CI'] === 'true' && process.getuid?.() === 0 && existsSync('/etc/debian_version');
-}
-
-export async function install(...packages: readonly string[]): Promise<void> {
-  await show('apt-get', '-qq', 'update');
-  await show('apt-get', '-qq', 'install', '-y', ...packages);
 }
 
 async function startEngine(): Promise<Engine> {

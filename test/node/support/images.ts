@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { docker, install, isProgram, mayInstall } from './engine.ts';
+import { install, mayInstall } from '../../support/packages.ts';
+import { docker, isProgram } from './engine.ts';
 
 const run = promisify(execFile);
 const checkout = fileURLToPath(new URL('../../..', import.meta.url));

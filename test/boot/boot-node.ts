@@ -80,7 +80,9 @@ export async function run(command: readonly string[], environment: Readonly<Reco
   return { code, log: err.split('\n').filter((line) => line !== ''), said: out + err };
 }
 
-const [dashPath, bashPath, busyboxPath] = await Promise.all(['dash', 'bash', 'busybox'].map(findOrInstall));
+const [dashPath, bashPath, busyboxPath] = await Promise.all(
+  ['dash', 'bash', 'busybox'].map((name) => findOrInstall(name)),
+);
 
 const absent = (name: string): string => `${name} is not installed: the script was not tried under it`;
 

@@ -7,12 +7,14 @@ import { AgentError } from './errors.ts';
 import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
-import { createBundle, emptyBundle } from './trust/bundle.ts';
+import { createBundle, emptyBundle, type TrustBundle } from './trust/bundle.ts';
+import type { Fingerprint } from './trust/certificate.ts';
 import {
   type Decision,
   type DecisionContext,
   decideTrust,
   keepTrust,
+  rememberedPrints,
   type SourceMemory,
   withdrawTrust,
 } from './trust/desired.ts';
@@ -21,7 +23,7 @@ import { type Observation, ownOnHost, trustedNow } from './trust/observation.ts'
 import type { Step } from './trust/plan.ts';
 import { explainOperational } from './trust/reasons.ts';
 import { type Next, reportFailure, reportPass } from './trust/report.ts';
-import type { Source } from './trust/source.ts';
+import type { Source, SourceSnapshot } from './trust/source.ts';
 import { mergeDecisions, type SourceDecision } from './trust/sources.ts';
 import { type Status, sentence } from './trust/status.ts';
 
@@ -128,9 +130,16 @@ export async function decide(
   const { source: main, local, now, graceMs } = context;
   const facts = await host.facts.read();
   const shared = { graceMs, admission: admissionFor(host, context.admission) };
-  const decideOne = async (source: Source, known: Pick<DecisionContext, 'memory' | 'onHost'>): Promise<Decision> => {
+  const read = async (source: Source): Promise<SourceSnapshot> => {
     const snapshot = await source.read(signal);
     signal.throwIfAborted();
+    return snapshot;
+  };
+  const decideOne = (
+    source: Source,
+    snapshot: SourceSnapshot,
+    known: Pick<DecisionContext, 'memory' | 'onHost'>,
+  ): Decision => {
     return decideTrust(snapshot, { ...shared, ...known, source: source.name, now: now() });
   };
   const onHost = ownOnHost(observed);
@@ -138,12 +147,17 @@ export async function decide(
     const known = { ...shared, source: main.name, memory: facts.source, onHost, now: now() };
     return { source: main.name, decision: keepTrust(known) };
   }
-  const own = local && (await decideOne(local, { memory: facts.local, onHost: emptyBundle }));
-  // What lies there on the machine's own account is not the other source's last good set.
-  const isOwn = new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint));
-  const rest = createBundle(onHost.certificates.filter(({ fingerprint }) => !isOwn.has(fingerprint)));
+  const without = (prints: ReadonlySet<Fingerprint>): TrustBundle =>
+    createBundle(onHost.certificates.filter(({ fingerprint }) => !prints.has(fingerprint)));
+  // What lies there and is not remembered as the other's is the last good set of a file that is there and says nothing good.
+  const ofLocal = local && (await read(local));
+  const unclaimed = ofLocal?.kind === 'absent' ? emptyBundle : without(rememberedPrints(facts.source));
+  const own = local && ofLocal && decideOne(local, ofLocal, { memory: facts.local, onHost: unclaimed });
+  const rest = without(new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint)));
   const decision =
-    aim === 'withdraw' ? withdrawTrust(main.name) : await decideOne(main, { memory: facts.source, onHost: rest });
+    aim === 'withdraw'
+      ? withdrawTrust(main.name)
+      : decideOne(main, await read(main), { memory: facts.source, onHost: rest });
   const first = { source: main.name, decision };
   if (local === undefined || own === undefined) return first;
   return { ...mergeDecisions(first, { source: local.name, decision: own }), local: own.memory };

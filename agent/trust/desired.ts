@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { type AdmissionOptions, type AdmittedCertificate, admit, type Finding } from './admission.ts';
 import { createBundle, emptyBundle, type TrustBundle } from './bundle.ts';
-import { parseCanonicalPem } from './certificate.ts';
+import { type Fingerprint, parseCanonicalPem } from './certificate.ts';
 import type { Entries, OnDelete, SourceSnapshot } from './source.ts';
 
 /** Kept on the host's disk: the last set that was admitted, and since when the source is gone. */
@@ -82,6 +82,11 @@ export function keepTrust(context: DecisionContext): Decision {
 export function withdrawTrust(source: string): Decision {
   const memory = { source, certificates: [], observed: '', onDelete: 'grace' } as const;
   return { desired: emptyBundle, certificates: [], verdict: { kind: 'withdrawn' }, findings: [], observed: '', memory };
+}
+
+/** What is remembered as this source's last good set. */
+export function rememberedPrints(memory: SourceMemory | undefined): ReadonlySet<Fingerprint> {
+  return new Set(memory?.certificates.flatMap(({ pem }) => parseCanonicalPem(pem)?.fingerprint ?? []));
 }
 
 function decidePresent(entries: Entries, onDelete: OnDelete, memory: SourceMemory, context: DecisionContext): Decision {

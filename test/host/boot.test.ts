@@ -124,6 +124,17 @@ test('a broken file changes nothing of what it had, and does not hold up the Sec
   assert.deepEqual(await ownAnchors(node), [early, late].map(nameOf).sort());
 });
 
+test('a file that was broken before any agent ran keeps what it had installed, and the Secret has no part in it', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await node.write(bootFile, 'broken');
+  for (const snapshot of [absent, present(late), absent]) {
+    const told = await passWithFile(node, snapshot, { graceMs: 0 });
+    assert.deepEqual(outcome(told), ['Rejected', 'NoCertificate']);
+    assert((await ownAnchors(node)).includes(nameOf(early)));
+  }
+});
+
 test('a file that goes away keeps its trust for the grace, as a Secret does', async () => {
   await using node = await createSandbox({ roots: 1 });
   await boot(node, early);

@@ -34,6 +34,7 @@ test('a deleted DaemonSet takes nothing away, and the next agent has nothing to 
   await stage.says(syncedWith(corp));
   const before = [await stage.digestStore(), await stage.starts(), stage.read()] as const;
   assert.equal(await agent.stop(), 0);
+  assert.equal(await stage.digestStore(), before[0]);
   assert.equal(await stage.pull(stage.registries['registry.test']), 'pulled');
   const successor = await stage.startAgent();
   await successor.ready();

@@ -8,6 +8,8 @@ import { type Disk, type DiskNode, type FileNode, failWith } from './disk.ts';
 export interface Caller {
   /** Counted; answers false where the process does not live to see it. */
   passes(call: string, isWrite: boolean): boolean;
+  /** What it has read; undefined: there is nothing. */
+  reads(path: string, content: Buffer | undefined): void;
   /** Around a change of the host by this process. */
   changing(call: string, path: string, change: () => void): void;
 }
@@ -27,7 +29,10 @@ export function createAgentFiles(disk: Disk, caller: Caller): FileSystem {
 
   function find(path: string): DiskNode {
     const node = disk.find(path);
-    if (node === undefined) throw failWith('ENOENT', path);
+    if (node === undefined) {
+      caller.reads(path, undefined);
+      throw failWith('ENOENT', path);
+    }
     return node;
   }
 
@@ -60,7 +65,11 @@ export function createAgentFiles(disk: Disk, caller: Caller): FileSystem {
           isFile: () => node.kind === 'file',
           size: node.kind === 'file' ? node.content.length : 0,
         })),
-      readFile: () => ask('read', () => fileOf().content),
+      readFile: () =>
+        ask('read', () => {
+          caller.reads(path, fileOf().content);
+          return fileOf().content;
+        }),
       async writeFile(bytes: Uint8Array | string) {
         const content = Buffer.from(bytes as Uint8Array);
         await change('write', path, () => disk.write(fileOf(), content.subarray(0, content.length / 2)));

@@ -5,6 +5,7 @@ import { posix } from 'node:path';
 import type { AgentConfig, AgentWorld } from '../../agent/agent.ts';
 import { runAgent } from '../../agent/agent.ts';
 import { AgentError, errorText } from '../../agent/errors.ts';
+import { bootFile } from '../../agent/host/boot.ts';
 import type { Commands } from '../../agent/host/commands.ts';
 import type { DriftWatch } from '../../agent/host/drift.ts';
 import { openHost } from '../../agent/host/host.ts';
@@ -36,6 +37,7 @@ export interface AgentsOptions {
   readonly promises: Promises;
   readonly isPooled: boolean;
   readonly spreadMs: number;
+  readonly hasFile: boolean;
   /** What the agent says and does, for the trace. */
   note(line: string): void;
   /** Before and after each call of a living process. */
@@ -79,7 +81,7 @@ export function createAgents(options: AgentsOptions): Agents {
       lookedAt: 0,
       absences: 0,
       absentSince: { wallMs: 0, elapsedMs: 0 },
-      told: undefined,
+      told: [],
       hasSeenLabel: !options.isPooled,
       unlabelledSinceMs: undefined,
       isMember: !options.isPooled,
@@ -130,6 +132,9 @@ export function createAgents(options: AgentsOptions): Agents {
         if (!process.isDead && isWrite)
           note(`agent ${process.pid} ${call.replaceAll(/\.node-trust-[0-9a-f]+\.tmp/g, 'TEMP')}`);
         return !process.isDead;
+      },
+      reads(path: string, content: Buffer | undefined) {
+        if (path === bootFile) promises.fileServed(process, content?.toString('latin1'));
       },
       changing(call: string, path: string, change: () => void) {
         options.onWork();
@@ -260,12 +265,12 @@ export function createAgents(options: AgentsOptions): Agents {
   return { start, living: () => living, isRestarting: () => restarts > 0 };
 }
 
-function configOf({ isPooled, spreadMs }: AgentsOptions): AgentConfig {
+function configOf({ isPooled, spreadMs, hasFile }: AgentsOptions): AgentConfig {
   return {
     nodeName,
     kubeconfig: undefined,
     secret: { namespace: 'kube-system', name: secretName },
-    file: undefined,
+    file: hasFile ? bootFile : undefined,
     uninstalls: false,
     hostRoot: '/',
     enabledBy: isPooled ? poolLabel : undefined,

@@ -20,6 +20,8 @@ export const certificates: ReadonlyMap<string, KnownCertificate> = readPool();
 
 /** Which of these are ours to install; the others are the distribution's and an administrator's. */
 export const ownNames = ['corp-old', 'corp-new', 'proxy', 'lab', 'never', 'leaf'] as const;
+/** Of the machine itself, from its own file. */
+export const machineNames = ['own-one', 'own-two'] as const;
 export type OwnName = (typeof ownNames)[number];
 
 export function certificate(name: string): KnownCertificate {

@@ -1,7 +1,8 @@
 // What a world in which nothing is broken any more must come to: the Node tells the truth, and host, index and runtime are
 // as the source wants them. Judged by the disk and the runtime, never by what the agent remembers.
 
-import { certificate, nameOf, ownNames, readCertificates } from './certificates.ts';
+import { bootFile } from '../../agent/host/boot.ts';
+import { certificate, machineNames, nameOf, ownNames, readCertificates } from './certificates.ts';
 import type { Cluster, SecretContent } from './cluster.ts';
 import type { Disk } from './disk.ts';
 import { type Promises } from './promises.ts';
@@ -31,19 +32,26 @@ export function findUnconverged({
   const { secret, annotations } = cluster;
   const isFollowed = secret === undefined || secret.kind === 'good';
   const said = ['state', 'reason'].map((name) => annotations.get(`node-trust-agent/${name}`)).join(' ');
-  const expected = isFollowed ? 'Synced ' : `Rejected ${rejection(secret)}`;
+  const file = disk.read(bootFile)?.toString('latin1');
+  const ofFile = new Set(readCertificates(Buffer.from(file ?? '')).map(({ fingerprint }) => fingerprint));
+  const isFileBroken = file !== undefined && ofFile.size === 0;
+  const expected = !isFollowed ? `Rejected ${rejection(secret)}` : isFileBroken ? 'Rejected NoCertificate' : 'Synced ';
   if (said !== expected) {
     return `the Node says ${said} (${annotations.get('node-trust-agent/message')}), not ${expected}`;
   }
+  if (file === undefined && promises.ofFile.size > 0) return 'the grace of a file that is gone has not ended';
   const anchors = new Set(
     disk
       .names(anchorsFolder)
       .filter((name) => name.startsWith('node-trust-'))
       .map(printOf),
   );
-  const isCertain = secret?.kind === 'empty' || !hasLostAgents;
+  const isCertain = (secret?.kind === 'empty' && !isFileBroken) || !hasLostAgents;
   const named = secret?.kind === 'good' ? secret.names.map((name) => certificate(name).fingerprint) : [];
-  const wanted = isFollowed ? new Set(named) : isCertain ? promises.desired : anchors;
+  const machines = new Set(machineNames.map((name) => certificate(name).fingerprint));
+  const lastOfFile = hasLostAgents ? new Set([...anchors].filter((print) => machines.has(print))) : promises.ofFile;
+  const together = [...named, ...(isFileBroken ? lastOfFile : ofFile)];
+  const wanted = isFollowed ? new Set(together) : isCertain ? promises.desired : anchors;
   const bundle = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
   const ours = new Set(ownNames.map((name) => certificate(name).fingerprint));
   // What somebody has under another name is his, and in the bundle when he has run the tool.

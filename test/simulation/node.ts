@@ -2,11 +2,12 @@
 // packages that meddle with its store. A power failure ends all that runs and starts it anew from what the disk has kept.
 
 import { posix } from 'node:path';
+import { bootFile } from '../../agent/host/boot.ts';
 import { certificate, ownNames, readCertificates } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import { createDisk, type Disk } from './disk.ts';
 import type { Random } from './random.ts';
-import type { StoreMeddling } from './schedule.ts';
+import type { FileContent, StoreMeddling } from './schedule.ts';
 import { createServiceManager, type ServiceManager } from './service.ts';
 import {
   anchorsFolder,
@@ -36,6 +37,8 @@ export interface Node {
   readonly toolTroubles: ToolTrouble[];
   start(program: string, args: readonly string[]): Program;
   meddle(how: StoreMeddling): void;
+  /** The machine's own file, durable at once. */
+  writeFile(content: FileContent): void;
   /** Whoever has broken something puts it right. */
   mend(): void;
   powerFails(): void;
@@ -52,6 +55,11 @@ export interface NodeOptions {
   onMeddled(): void;
   /** A run of the store's tool, or a start of the runtime, that does not work begins. */
   onTrouble(): void;
+}
+
+/** What the machine's own file says. */
+export function textOf(content: Exclude<FileContent, 'absent'>): string {
+  return content === 'broken' ? 'broken\n' : content.map((name) => certificate(name).pem).join('\n');
 }
 
 const brokenAnchor = `${anchorsFolder}/broken.crt`;
@@ -216,6 +224,15 @@ export function createNode({
       onMeddled();
       meddle(how);
       onMeddled();
+    },
+    writeFile(content) {
+      if (disk.isFull) return;
+      if (content === 'absent') {
+        if (disk.find(bootFile) !== undefined) disk.unlink(bootFile);
+      } else disk.put(bootFile, textOf(content));
+      const file = disk.find(bootFile);
+      if (file?.kind === 'file') disk.syncFile(file);
+      if (disk.find(posix.dirname(bootFile)) !== undefined) disk.sync(posix.dirname(bootFile));
     },
     mend() {
       disk.isFull = false;

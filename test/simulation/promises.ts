@@ -36,14 +36,16 @@ export interface Suspect {
   absences: number;
   /** The first of them. */
   absentSince: { readonly wallMs: number; readonly elapsedMs: number };
-  /** What it was told and has not acted upon: lost where it dies before. */
-  told: (() => void) | undefined;
+  /** What it was told and has not acted upon, in order: lost where it dies before. */
+  told: (() => void)[];
 }
 
 export interface Promises {
   readonly broken: Broken | undefined;
   /** What the host is to trust, by what the agent was told: fingerprints. */
   readonly desired: ReadonlySet<string>;
+  /** The part of it that the machine's own file wants. */
+  readonly ofFile: ReadonlySet<string>;
   /** All that an admitted set has ever named. */
   readonly everGood: ReadonlySet<string>;
   /** Of every file that is not ours and has its link in the store's folder. */
@@ -54,6 +56,8 @@ export interface Promises {
   readonly exempt: Set<string>;
   breaks(promise: string, seen: string): void;
   served(suspect: Suspect, served: Served): void;
+  /** The machine's own file, as an agent has read it; undefined: it is not there. */
+  fileServed(suspect: Suspect, text: string | undefined): void;
   nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
   changing(suspect: Suspect, call: string, path: string, change: () => void): void;
   /** Each is later than all before it. */
@@ -81,6 +85,9 @@ export interface PromisesOptions {
 /** What an agent was told and has kept in mind. */
 interface Believed {
   readonly desired: ReadonlySet<string>;
+  readonly ofSecret: ReadonlySet<string>;
+  readonly ofFile: ReadonlySet<string>;
+  readonly fileGoneSinceMs: number | undefined;
   readonly onDelete: 'grace' | 'remove';
   readonly goneSinceMs: number | undefined;
   readonly isLeaving: boolean;
@@ -96,6 +103,9 @@ const ownFiles = [
 export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptions): Promises {
   let broken: Broken | undefined;
   let desired: ReadonlySet<string> = new Set();
+  let ofSecret: ReadonlySet<string> = new Set();
+  let ofFile: ReadonlySet<string> = new Set();
+  let fileGoneSinceMs: number | undefined;
   let onDelete: 'grace' | 'remove' = 'grace';
   let goneSinceMs: number | undefined;
   let isLeaving = false;
@@ -142,9 +152,15 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   const isKept = (print: string): boolean =>
     desired.has(print) && lastProof?.named.has(print) === true && !left.has(print);
 
+  /** Of the Secret. */
   function desire(next: ReadonlySet<string>): void {
+    desireAll(next, ofFile);
+  }
+
+  function desireAll(secret: ReadonlySet<string>, file: ReadonlySet<string>): void {
+    const next = new Set([...secret, ...file]);
     if (!isDesired(next)) [hasCause, proven] = [true, undefined];
-    desired = next;
+    [ofSecret, ofFile, desired] = [secret, file, next];
   }
 
   function served(suspect: Suspect, said: Served): void {
@@ -155,7 +171,25 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     // The read that confirms follows at once, and the clock may be set between the two.
     const { wallMs, elapsedMs } = suspect.absentSince;
     const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
-    suspect.told = () => believe(said, isGone, at, since);
+    suspect.told.push(() => believe(said, isGone, at, since));
+  }
+
+  function fileServed(suspect: Suspect, text: string | undefined): void {
+    const at = clock.wall().getTime();
+    suspect.told.push(() => believeFile(text, at));
+  }
+
+  function believeFile(text: string | undefined, now: number): void {
+    const isGone = text === undefined;
+    const prints = new Set(readCertificates(Buffer.from(text ?? '')).map(({ fingerprint }) => fingerprint));
+    fileGoneSinceMs = isGone ? Math.min(fileGoneSinceMs ?? now, now) : undefined;
+    if (fileGoneSinceMs !== undefined && now < fileGoneSinceMs + longestGraceMs - 1_000) return;
+    if (prints.size === 0 && !isGone) return; // broken: its last good set stays
+    for (const print of prints) {
+      everGood.add(print);
+      withdrawn.delete(print);
+    }
+    desireAll(ofSecret, prints);
   }
 
   /** What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back. */
@@ -166,8 +200,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
 
   /** It keeps in mind what it was told before it acts upon it. */
   function acts(suspect: Suspect): void {
-    suspect.told?.();
-    suspect.told = undefined;
+    for (const believes of suspect.told.splice(0)) believes();
   }
 
   function believe(said: Served, isGone: boolean, now: number, since: number): void {
@@ -187,7 +220,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
   }
 
   function nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void {
-    suspect.told = undefined; // what it has not kept in mind in its last pass it has not taken up
+    suspect.told = []; // what it has not kept in mind in its last pass it has not taken up
     if (isEnabled === true) {
       suspect.hasSeenLabel = true;
       if (leaver === undefined || leaver.isDead || leaver === suspect) isLeaving = false;
@@ -200,17 +233,17 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const now = clock.elapsedMs();
     suspect.unlabelledSinceMs ??= now;
     if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
-    suspect.told = () => {
+    suspect.told.push(() => {
       isLeaving = true;
       leaver = suspect;
-    };
+    });
   }
 
   function changing(suspect: Suspect, call: string, path: string, change: () => void): void {
     if (call === 'fsync' && path === stateFolder) unsynced = undefined;
     if (call === 'fsync') return change();
     if (call === 'rename' && path === recordsPath) {
-      const before = { desired, onDelete, goneSinceMs, isLeaving };
+      const before = { desired, ofSecret, ofFile, fileGoneSinceMs, onDelete, goneSinceMs, isLeaving };
       acts(suspect);
       change();
       if (isLeaving && !suspect.isMember && hasForgotten()) desire(new Set());
@@ -341,12 +374,16 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     get desired() {
       return desired;
     },
+    get ofFile() {
+      return ofFile;
+    },
     everGood,
     linkedPrints,
     isWhole: () => [...(lastProof?.named ?? [])].every((print) => !isKept(print) || bundled().has(print)),
     exempt,
     breaks,
     served,
+    fileServed,
     nodeServed,
     changing,
     moment: () => (moments += 1),
@@ -389,7 +426,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     booted() {
       hasCause = true;
       if (unsynced !== undefined && unsynced.text !== disk.read(recordsPath)?.toString())
-        ({ desired, onDelete, goneSinceMs, isLeaving } = unsynced.before);
+        ({ desired, ofSecret, ofFile, fileGoneSinceMs, onDelete, goneSinceMs, isLeaving } = unsynced.before);
       unsynced = undefined;
       if (proven === undefined) return;
       const lost = [...proven].find((print) => !bundled().has(print) || !hasAnchor(print));

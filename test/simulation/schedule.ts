@@ -33,7 +33,11 @@ export type Action =
   | { readonly kind: 'runtime'; readonly how: 'dies' | 'is restarted' }
   | { readonly kind: 'next start'; readonly trouble: StartTrouble }
   | { readonly kind: 'store'; readonly how: StoreMeddling }
+  | { readonly kind: 'file'; readonly content: FileContent }
   | { readonly kind: 'clock'; readonly byMs: number };
+
+/** What the machine's own file holds: certificates, something broken, or it is not there. */
+export type FileContent = readonly string[] | 'broken' | 'absent';
 
 /**
  * After a pause, and then at once, or when the agent has made so many calls, or so many that write, or so many since the tool or
@@ -52,6 +56,8 @@ export interface Schedule {
   readonly seed: number;
   readonly isPooled: boolean;
   readonly spreadMs: number;
+  /** The machine has a file of its own. */
+  readonly hasFile: boolean;
   readonly loads: 'at start' | 'at first use';
   readonly events: readonly ScheduledEvent[];
 }
@@ -61,15 +67,16 @@ export function drawSchedule(seed: number): Schedule {
   const isPooled = random.chance(0.3);
   const spreadMs = random.pick([0, 0, 60_000]);
   const loads = random.chance(0.75) ? 'at start' : 'at first use';
+  const hasFile = random.chance(0.25);
   const count = 4 + random.below(8);
   const first: ScheduledEvent = {
     afterMs: 0,
     when: { kind: 'at once' },
     action: { kind: 'secret', content: drawGood(random) },
   };
-  const drawn = Array.from({ length: count }, () => drawEvent(random, isPooled));
+  const drawn = Array.from({ length: count }, () => drawEvent(random, isPooled, hasFile));
   const events = random.chance(0.1) ? drawn.toSpliced(random.below(count), 0, ...drawCutRollback(random)) : drawn;
-  return { seed, isPooled, spreadMs, loads, events: random.chance(0.9) ? [first, ...events] : events };
+  return { seed, isPooled, spreadMs, hasFile, loads, events: random.chance(0.9) ? [first, ...events] : events };
 }
 
 /** What chance alone brings about once in thousands of schedules: a rollback in whose middle something ends. */
@@ -84,7 +91,7 @@ function drawCutRollback(random: Random): readonly ScheduledEvent[] {
   ];
 }
 
-function drawEvent(random: Random, isPooled: boolean): ScheduledEvent {
+function drawEvent(random: Random, isPooled: boolean, hasFile: boolean): ScheduledEvent {
   const afterMs = random.pick([0, 30, 200, 1_000, 1_000, 5_000, 5_000, 15_000, 70_000, 330_000, 800_000]);
   const draw = random.next();
   const when: ScheduledEvent['when'] =
@@ -97,10 +104,10 @@ function drawEvent(random: Random, isPooled: boolean): ScheduledEvent {
           : draw < 0.9
             ? { kind: 'calls after a failure', count: 1 + random.below(500) }
             : { kind: 'in a rebuild', count: random.below(1_200) };
-  return { afterMs, when, action: drawAction(random, isPooled) };
+  return { afterMs, when, action: drawAction(random, isPooled, hasFile) };
 }
 
-function drawAction(random: Random, isPooled: boolean): Action {
+function drawAction(random: Random, isPooled: boolean, hasFile: boolean): Action {
   const kinds = [
     ...Array.from({ length: 9 }, () => 'secret' as const),
     ...Array.from({ length: 3 }, () => 'api' as const),
@@ -118,6 +125,7 @@ function drawAction(random: Random, isPooled: boolean): Action {
     ...Array.from({ length: 2 }, () => 'next start' as const),
     ...Array.from({ length: 7 }, () => 'store' as const),
     'clock',
+    ...(hasFile ? (['file', 'file', 'file', 'file', 'file'] as const) : []),
   ] as const;
   const kind = random.pick(kinds);
   switch (kind) {
@@ -152,6 +160,11 @@ function drawAction(random: Random, isPooled: boolean): Action {
       };
     case 'store':
       return { kind, how: random.pick(meddlings) };
+    case 'file':
+      return {
+        kind,
+        content: random.pick([['own-one'], ['own-one', 'own-two'], ['own-two'], 'broken', 'absent'] as const),
+      };
     case 'clock':
       return { kind, byMs: random.pick([-3_600_000, -60_000, 60_000, 300_000, 86_400_000]) };
     default:
@@ -239,6 +252,8 @@ export function describeAction(action: Action): string {
       return `the next start of the runtime ${action.trouble}`;
     case 'store':
       return `somebody ${action.how}`;
+    case 'file':
+      return `the machine's own file ${action.content === 'absent' ? 'is removed' : action.content === 'broken' ? 'is broken' : `holds ${action.content.join(', ')}`}`;
     case 'clock':
       return `the clock is set by ${action.byMs / 1000} s`;
     case 'kill':

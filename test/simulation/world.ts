@@ -24,7 +24,7 @@ const minuteMs = 60_000;
 const longestMs = 5 * 60 * minuteMs;
 
 export async function simulate(schedule: Schedule, tellsCalls = false): Promise<Run> {
-  const { seed, isPooled, spreadMs, loads, events } = schedule;
+  const { seed, isPooled, spreadMs, hasFile, loads, events } = schedule;
   const world = { isDead: false };
   const random = createRandom(seed, 1);
   const clock = createClock(start);
@@ -68,6 +68,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     promises,
     isPooled,
     spreadMs,
+    hasFile,
     note(line) {
       trace.update(`${clock.elapsedMs()} ${line}\n`);
       if (tellsCalls || !/^agent \d+ /.test(line)) tell(`    ${line}`);
@@ -186,6 +187,8 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
         return void node.services.troubles.push(action.trouble);
       case 'store':
         return node.meddle(action.how);
+      case 'file':
+        return node.writeFile(action.content);
       default:
         action satisfies never;
     }
@@ -265,6 +268,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     if (late !== undefined) promises.breaks('the host converges', late);
   }
 
+  if (hasFile) node.writeFile(['own-one']);
   node.disk.syncAll();
   await clock.runUntil(5_000);
   started.start();

@@ -62,13 +62,19 @@ export interface AgentWorld extends Pick<LoopOptions, 'now' | 'random' | 'sleep'
 type Health = Omit<Parameters<typeof serveEndpoints>[0], 'host' | 'port'>;
 
 /** Throws KubeError for a kubeconfig that cannot be used. */
-async function createWorld({ kubeconfig, hostRoot, listen, healthTimeoutMs }: AgentConfig): Promise<AgentWorld> {
+async function createWorld({
+  kubeconfig,
+  hostRoot,
+  listen,
+  healthTimeoutMs,
+  uninstalls,
+}: AgentConfig): Promise<AgentWorld> {
   const now = (): Date => new Date();
   const root = createHostRoot(hostRoot);
   return {
     client: createKubeClient(await loadClusterAccess(kubeconfig)),
     root,
-    openHost: () => openHost({ root, runtime: 'required', now, healthTimeoutMs }),
+    openHost: () => openHost({ root, runtime: uninstalls ? 'optional' : 'required', now, healthTimeoutMs }),
     lockHost: () => lockHost(root),
     watchDrift: (onDrift) => createDriftWatch(root, onDrift),
     serveEndpoints: (health) => serveEndpoints({ ...listen, ...health }),

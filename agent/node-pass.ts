@@ -62,11 +62,13 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const durationMs = Math.round(performance.now() - startedAt);
     metrics.count(outcome, durationMs);
     tell(outcome, durationMs);
-    const isGone = uninstalls && outcome.next.kind === 'end';
+    // On a distribution that no agent works on there is nothing of ours.
+    const isOver = outcome.next.kind === 'end' || outcome.status.reason === 'UnsupportedDistribution';
+    const isGone = uninstalls && isOver;
     if (isGone) unwritten = await writer.clear(signal).then(() => undefined, toKubeError);
     if (unwritten !== undefined) log.warn({ evidence: unwritten.message }, 'status not written');
     const untold = unwritten?.failure ?? (snapshot.kind === 'unavailable' ? snapshot : undefined);
-    if (untold === undefined) return outcome.next;
+    if (untold === undefined) return isGone ? { kind: 'end' } : outcome.next;
     const { retryAfterMs } = untold;
     return outcome.next.kind === 'resync' || isGone ? { kind: 'back-off', retryAfterMs } : outcome.next;
   }

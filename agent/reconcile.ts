@@ -83,7 +83,8 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const loss = await host.facts.findLoss();
   const ours = new Set(decision.desired.certificates.map(({ fingerprint }) => fingerprint));
   const twice = (await host.readLeftovers()).filter(({ fingerprint }) => ours.has(fingerprint));
-  await host.facts.update({ source: decision.memory, ...(local !== undefined && { local }) });
+  // What is only kept was not asked for: whose it is may be found out later.
+  if (aim !== 'keep') await host.facts.update({ source: decision.memory, ...(local !== undefined && { local }) });
 
   const prove = async (before: Observation): Promise<Outcome> => {
     const { steps, after, repaired, ...work } = await carryOut(decision, before, host, context, signal);
@@ -129,7 +130,8 @@ export async function decide(
 ): Promise<Decided> {
   const { source: main, local, now, graceMs } = context;
   const facts = await host.facts.read();
-  const shared = { graceMs, admission: admissionFor(host, context.admission) };
+  // Where the cluster is left nobody comes back for the end of a grace.
+  const shared = { graceMs: aim === 'withdraw' ? 0 : graceMs, admission: admissionFor(host, context.admission) };
   const read = async (source: Source): Promise<SourceSnapshot> => {
     const snapshot = await source.read(signal);
     signal.throwIfAborted();

@@ -289,6 +289,21 @@ test('what no addition is to blame for takes none away', async () => {
   }
 });
 
+test('a restart of an earlier life of the same bundle is none of this try', async (t) => {
+  hurry(t);
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept, added));
+  await pass(node, present(kept), { restartDelayMs: 60_000, at: 1 });
+  await node.runtime.systemctl('restart', unit);
+  await pass(node, present(kept), { at: 2 });
+  const waiting = await pass(node, present(kept, added), { restartDelayMs: 60_000, at: 3 });
+  assert.deepEqual(outcome(waiting), ['Waiting', 'RestartDeferred']);
+  await node.runtime.systemctl('stop', unit);
+  const stopped = await pass(node, present(kept, added), { restartDelayMs: 60_000, at: 4 });
+  assert.deepEqual(outcome(stopped), ['Failed', 'RuntimeUnknown'], 'somebody has stopped it');
+  assert.equal((await node.read('/run/sandbox/state')).trim(), 'inactive');
+});
+
 test('a runtime that is active and does not serve is unhealthy', async (t) => {
   hurry(t);
   await using node = await createSandbox({ roots: 1 });

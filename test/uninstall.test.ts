@@ -63,6 +63,16 @@ test('an agent that uninstalls is not ready, and goes on, while the Node cannot 
   assert.equal(await isReady(leaving.log[0]), false);
 });
 
+test('on a distribution that no agent works on there is nothing to take away, and the Node is cleared', async (t) => {
+  const stage = await setStage(t);
+  await stage.sandbox.write('/etc/os-release', 'ID=slackware\n');
+  stage.labelNode({}, { state: 'Failed' });
+  const leaving = stage.run({ uninstalls: true });
+  await until(async () => leaving.log.some(({ msg }) => msg.startsWith('uninstalled')));
+  assert.deepEqual(stage.read(), {});
+  assert(await isReady(leaving.log[0]));
+});
+
 test("the machine's own certificates stay, and so does what is remembered of them", async (t) => {
   const stage = await setStage(t);
   await stage.sandbox.write(bootFile, own.pem);

@@ -88,7 +88,7 @@ forgets them too. What others put there stays, and so does what is in ${bootFile
   positionals: { min: 0, max: 0 },
   async run({ values }, terminal, signal) {
     const source: Source = { name: 'remove', read: () => Promise.resolve({ kind: 'absent' }) };
-    const admission = { maxCertificates: 1, allowNonCa: false };
+    const admission = { maxCertificates: 10, allowNonCa: true }; // of the machine's own file, which stays
     try {
       const local = values.all ? undefined : machinesOwn(values);
       const wish = { source, local, aim: 'withdraw', admission, retiresBoot: values.all } as const;

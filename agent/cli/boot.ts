@@ -1,26 +1,29 @@
 // `node-trust boot`: what to give a new node so that it trusts certificates before there is any cluster: the file, and with it
 // the script and the unit that install it at each boot (image/boot/). Not if an agent would reject the file.
 
-import { bootFile } from '../host/boot.ts';
+import { bootFile, bootRecord } from '../host/boot.ts';
 import { readAdmitted } from './admitted.ts';
 import { bootScript, bootUnit } from './boot-files.ts';
 import { defineCommand } from './command.ts';
 import { formatYaml } from './entries.ts';
 import { flag } from './flags.ts';
-import { admissionFlags } from './validate.ts';
 
 const formats = ['cloud-init', 'script'] as const;
 type Format = (typeof formats)[number];
 
 const unit = 'node-trust-boot.service';
+/** As the script does: it has no flags. */
+const bootAdmission = { maxCertificates: 10, allowNonCa: false } as const;
 /** As ExecStart= of the unit says. */
 const scriptPath = '/opt/node-trust/bin/node-trust-boot';
 /** A first boot has begun already; a runtime that runs by then has no containers yet that it could lose sight of. */
 const startCommands = [
   'systemctl daemon-reload',
   `systemctl enable ${unit}`,
-  `systemctl start ${unit}`,
-  'for runtime in containerd crio docker; do systemctl try-restart "$runtime.service" 2>/dev/null || :; done',
+  `systemctl restart ${unit}`,
+  // The record names the process of containerd that ran while the store was rebuilt, if one did.
+  `if grep -q '^after [0-9a-f]*$' ${bootRecord}; then systemctl restart containerd.service; fi`,
+  'systemctl try-restart crio.service 2>/dev/null || :',
 ];
 
 export const boot = defineCommand({
@@ -37,7 +40,6 @@ PATH is what validate takes.`,
       { placeholder: 'FORMAT', fallback: undefined },
       parseFormat,
     ),
-    ...admissionFlags,
   },
   positionals: { min: 1, max: 1 },
   async run({ values, positionals: [path = ''] }, terminal) {
@@ -45,7 +47,7 @@ PATH is what validate takes.`,
       terminal.err(`node-trust boot: expected --format, one of ${formats.join(', ')}\n`);
       return 2;
     }
-    const admitted = await readAdmitted('boot', path, values, terminal);
+    const admitted = await readAdmitted('boot', path, bootAdmission, terminal);
     if (typeof admitted === 'number') return admitted;
     const { certificates } = admitted.bundle;
     const files: readonly BootFile[] = [

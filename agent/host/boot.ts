@@ -16,7 +16,7 @@ export const bootFile = '/etc/node-trust/certificates.pem';
 const bootUnit = 'node-trust-boot.service';
 const bootUnitPath = `/etc/systemd/system/${bootUnit}`;
 /** Below /run, which no boot outlives. */
-const bootRecord = '/run/node-trust-agent/boot';
+export const bootRecord = '/run/node-trust-agent/boot';
 /** What the last boot has installed, for the next one. */
 const bootList = `${stateFolder}/boot.list`;
 const systemctlTimeoutMs = 10_000;
@@ -41,7 +41,7 @@ export function createFileSource(root: HostRoot, path: string): Source {
 
 /**
  * The rebuild that the boot has made, where the store is still as it has left it and nothing is recorded of this store; else
- * what is recorded.
+ * what is recorded. Good once: whoever changes the store, or has noted what the runtime loaded, takes the boot's record away.
  */
 export async function withBoot(
   record: RuntimeRecord,
@@ -87,7 +87,7 @@ export async function retireBoot(root: HostRoot, commands: Commands, signal: Abo
   }
   const content = await root.readFile(bootFile);
   if (content !== 'absent') {
-    await root.writeFile(`${bootFile}.removed`, content, 0o644);
+    await root.writeFile(`${bootFile}.removed`, content, 0o600); // whatever is in it
     await root.remove(bootFile);
     done.push(`move ${bootFile} aside, to ${bootFile}.removed`);
   }

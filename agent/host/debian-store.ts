@@ -77,16 +77,20 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     const own = new Set(anchors.map(({ name }) => name));
     const isSuspect = (print: Fingerprint): boolean => withdrawn.has(anchorName(print)) && !own.has(anchorName(print));
     const loose = withdrawn.size === 0 ? [] : await readLoose(root, storeFolder, [bundlePath, `${bundlePath}.new`]);
-    const suspects = new Set([...bundle, ...loose.flatMap(({ fingerprints }) => [...fingerprints])].filter(isSuspect));
-    if (suspects.size === 0) return { returned: [], stillTrusted: [] };
-    const holding = [...(await readInputs(root)), ...loose];
-    const holders = [...suspects].map((fingerprint) => ({
+    const ofLoose = loose.flatMap(({ path, fingerprints }) =>
+      [...fingerprints].filter(isSuspect).map((fingerprint) => ({ fingerprint, path })),
+    );
+    const suspects = [...bundle].filter(isSuspect);
+    if (suspects.length === 0) return { returned: [], stillTrusted: ofLoose };
+    const inputs = await readInputs(root);
+    const holders = suspects.map((fingerprint) => ({
       fingerprint,
-      path: holding.find(({ fingerprints }) => fingerprints.has(fingerprint))?.path,
+      path: inputs.find(({ fingerprints }) => fingerprints.has(fingerprint))?.path,
     }));
+    const ofInputs = holders.flatMap(({ fingerprint, path }) => (path === undefined ? [] : [{ fingerprint, path }]));
     return {
       returned: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [fingerprint] : [])),
-      stillTrusted: holders.flatMap(({ fingerprint, path }) => (path === undefined ? [] : [{ fingerprint, path }])),
+      stillTrusted: [...ofInputs, ...ofLoose],
     };
   }
 

@@ -54,7 +54,8 @@ export function createDriftWatch(root: HostRoot, onDrift: () => void): DriftWatc
   return {
     async cover(paths) {
       if (watcher !== undefined) return;
-      const places = await Promise.all(paths.map(placesOf));
+      // A path that leads nowhere is for whoever reads it to complain of.
+      const places = await Promise.all(paths.map((path) => placesOf(path).catch(() => [])));
       const onMachine = places.flat().map((path) => posix.join(root.path, path));
       watched = onMachine;
       const ignored = (path: string): boolean => !onMachine.some((own) => isWithin(path, own) || isWithin(own, path));

@@ -134,7 +134,9 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
         record({ bundle: text, at: time, before: text, after: optional(text), version: optional(text) }),
       ),
       loaded: optional(record({ invocationId: text, bundle: text, version: optional(text) })),
-      restarted: optional(record({ bundle: text, at: time, before: optional(text), version: optional(text) })),
+      restarted: optional(
+        record({ bundle: optional(text), at: time, before: optional(text), version: optional(text) }),
+      ),
       rewritten: optional(text),
     }),
   ],

@@ -15,7 +15,7 @@ import {
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { readAksLeftovers } from './aks-leftovers.ts';
-import { retireBoot, withBoot } from './boot.ts';
+import { bootRecord, retireBoot, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
@@ -76,9 +76,15 @@ export async function openHost(options: HostOptions): Promise<Host> {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
     'note-before': async ({ bundle }, signal) => {
       const rebuild = { bundle, at: now().toISOString(), before: await runtime.mark(signal) };
-      // A process that loads the store at its first use may load this one: what is noted of it is good for its own bundle only.
-      const { loaded } = (await facts.read()).runtime;
-      await noteRuntime({ rebuild, ...(loaded?.bundle !== bundle && { loaded: undefined }) });
+      const { loaded, restarted, rebuild: last } = (await facts.read()).runtime;
+      await root.remove(bootRecord);
+      await noteRuntime({
+        rebuild,
+        // A process that loads the store at its first use may load this one: what is noted of it is good for its own bundle only.
+        ...(loaded?.bundle !== bundle && { loaded: undefined }),
+        // A restart for an earlier rebuild is none for this one; when it was still counts.
+        ...(last?.bundle !== bundle && restarted && { restarted: { at: restarted.at } }),
+      });
     },
     'write-anchor': async ({ certificate }) => {
       await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));
@@ -119,6 +125,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await noteRuntime(
         isKnown ? { rebuild, loaded: { invocationId, bundle, version: found } } : { rewritten: bundle },
       );
+      if (isKnown) await root.remove(bootRecord);
       return isKnown ? [] : [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
     },
     'await-runtime': async (_, signal) => {

@@ -44,7 +44,9 @@ export function accessFromPod(env: NodeJS.ProcessEnv, folder = serviceAccount): 
     url,
     async authorize() {
       const [token, ca] = await Promise.all(['token', 'ca.crt'].map((name) => readFile(join(folder, name), 'utf8')));
-      return { ca, headers: { Authorization: `Bearer ${token?.trim()}` } };
+      // Without a root of its own Node.js would take its built-in ones.
+      if (!ca?.includes('-----BEGIN')) throw new Error(`${join(folder, 'ca.crt')} holds no certificate`);
+      return { ca, agent: false, headers: { Authorization: `Bearer ${token?.trim()}` } };
     },
   };
 }

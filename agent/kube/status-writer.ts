@@ -22,6 +22,7 @@ const eventful: ReadonlySet<string> = new Set(['state', 'reason', 'bundle'].map(
 
 export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter {
   let seen: Extract<NodeSnapshot, { kind: 'present' }> | undefined;
+  const tried = new Set<string>();
   const differences = (wanted: readonly (readonly [string, string | null])[]): readonly string[] =>
     wanted.filter(([name, value]) => (seen?.annotations.get(name) ?? null) !== value).map(([name]) => name);
   return {
@@ -30,8 +31,11 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
       seen = snapshot.kind === 'present' ? snapshot : undefined;
     },
     async clear(signal) {
-      const ours = [...(seen?.annotations.keys() ?? [])].filter((name) => name.startsWith(annotationPrefix));
+      // A write whose answer was lost may have been made.
+      const names = new Set([...tried, ...(seen?.annotations.keys() ?? [])]);
+      const ours = [...names].filter((name) => name.startsWith(annotationPrefix));
       if (ours.length > 0) await node.annotate(Object.fromEntries(ours.map((name) => [name, null])), signal);
+      tried.clear();
       if (seen !== undefined) seen = { ...seen, annotations: new Map() };
     },
     async record(event, signal) {
@@ -44,6 +48,7 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
       const changed = differences(wanted);
       if (changed.length === 0) return;
       const next = { ...Object.fromEntries(wanted), [`${annotationPrefix}updated-at`]: now().toISOString() };
+      for (const name of Object.keys(next)) tried.add(name);
       await node.annotate(next, signal);
       const known = new Map([
         ...annotations,

@@ -65,7 +65,8 @@ export interface RuntimeRecord {
   readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest; readonly version?: string };
   /** Our last restart, noted before it was asked for: the bundle that it was for, who ran then, and the store's version. */
   readonly restarted?: {
-    readonly bundle: BundleDigest;
+    /** Missing where the store was rebuilt to another bundle since. */
+    readonly bundle?: BundleDigest;
     readonly at: string;
     readonly before?: RuntimeMark;
     readonly version?: string;

@@ -7,7 +7,8 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createCertificate } from '../support/certificates.ts';
 import { nodeTrust } from '../support/command-line.ts';
-import { createSandbox, type Sandbox } from '../support/sandbox.ts';
+import { anchors, nameOf } from '../support/debian.ts';
+import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'node-trust-apply-'));
 after(() => rm(folder, { recursive: true }));
@@ -146,4 +147,19 @@ test('what a killed agent left under temporary names is swept away, and nothing 
     const names = await sandbox.list(place);
     assert(!names.includes(ours) && names.includes(foreign) && !names.includes('stage'), `${place}: ${names.join()}`);
   }
+});
+
+test("remove leaves the machine's own certificates, and with --all takes them and what installs them", async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const own = [1, 2].map((number) => createCertificate({ subject: `Own ${number}` }));
+  const file = '/etc/node-trust/certificates.pem';
+  await node.write(file, own.map(({ pem }) => pem).join('\n'));
+  for (const certificate of own) await node.write(`${anchors}/${nameOf(certificate)}.crt`, certificate.pem);
+  await updateStore(node.root);
+  const kept = await nodeTrust(['remove', '--host-root', node.root]);
+  assert.deepEqual([kept.code, (await node.list(anchors)).length], [0, 2], kept.out + kept.err);
+  assert.match(kept.out, /2 certificates of the machine's own file stay/);
+  const gone = await nodeTrust(['remove', '--all', '--host-root', node.root]);
+  assert.deepEqual([gone.code, await node.list(anchors)], [0, []], gone.out + gone.err);
+  assert.equal(await node.read(`${file}.removed`), own.map(({ pem }) => pem).join('\n'));
 });

@@ -62,7 +62,10 @@ test('the script writes the same files, byte for byte', async (t) => {
     await image('node-trust-boot'),
   );
   assert.equal(await readFile(join(folder, unitPath), 'utf8'), await image('node-trust-boot.service'));
-  assert.match(await readFile(asked, 'utf8'), /^daemon-reload\nenable node-trust-boot\.service\nstart node-trust-boot/);
+  assert.match(
+    await readFile(asked, 'utf8'),
+    /^daemon-reload\nenable node-trust-boot\.service\nrestart node-trust-boot/,
+  );
 });
 
 test('the bundle has script and unit inside', async (t) => {

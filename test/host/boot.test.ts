@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { bootFile, createFileSource, withBoot } from '../../agent/host/boot.ts';
+import type { Host } from '../../agent/host/host.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import { createCertificate, type TestCertificate } from '../support/certificates.ts';
 import { anchors, bundle, nameOf } from '../support/debian.ts';
@@ -16,6 +17,8 @@ const [early, late] = ['Early Root', 'Late Root'].map((subject) => createCertifi
   TestCertificate,
   TestCertificate,
 ];
+const leaf = createCertificate({ subject: 'Server', ca: false });
+const state = '/var/lib/node-trust-agent/state.json';
 const absent = { kind: 'absent' } as const;
 const outcome = ({ status: { state, reason } }: Passed): readonly string[] => [state, reason];
 const kinds = ({ steps }: Passed): readonly string[] => steps.map(({ kind }) => kind);
@@ -61,7 +64,7 @@ test('what the boot has installed is taken over: nothing is written to the store
   assert.match(first.status.message, /^1 certificate of file \/etc\/node-trust\/certificates\.pem is trusted/);
   assert.deepEqual(kinds(await passWithFile(node, absent)), []);
   assert.deepEqual([await node.read(bundle), await restarts(node)], before);
-  await node.remove('/run/node-trust-agent/boot');
+  await assert.rejects(node.read('/run/node-trust-agent/boot'), { code: 'ENOENT' }, 'the record is good once');
   await node.runtime.systemctl('restart', unit);
   assert.deepEqual(kinds(await passWithFile(node, absent)), ['await-healthy', 'note-loaded'], 'it is remembered');
 });
@@ -71,6 +74,68 @@ test('a boot record counts for the store that it speaks of, and not for one that
   await boot(node, early);
   await node.write(bundle, `${await node.read(bundle)}\n`);
   assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
+});
+
+test("the boot's record is good once: not for a store of the same bytes that comes again later", async () => {
+  const killed =
+    (node: Sandbox) =>
+    (host: Host): Host => ({
+      ...host,
+      // kill -9 between the tool's end and the note of what it has left.
+      async apply(step, signal) {
+        if (step.kind !== 'rebuild-store') return host.apply(step, signal);
+        const records = await node.read(state);
+        await host.apply(step, signal);
+        await node.write(state, records);
+        throw new Error('killed');
+      },
+    });
+  const withdraw = {
+    'cut off': async (node: Sandbox) =>
+      assert.rejects(passWithFile(node, present(early), { wrap: killed(node) }), /killed/),
+    'put off': async (node: Sandbox) => {
+      const waiting = await passWithFile(node, present(early), { restartDelayMs: 60_000, at: 1 });
+      assert.equal(waiting.status.state, 'Waiting');
+      await node.write(bundle, await node.read(bundle));
+    },
+  };
+  for (const [how, begin] of Object.entries(withdraw)) {
+    await using node = await createSandbox({ roots: 1 });
+    await boot(node, early);
+    await passWithFile(node, absent);
+    await passWithFile(node, present(late));
+    await begin(node);
+    const told = await passWithFile(node, present(early), { at: 120 });
+    assert.equal(told.status.state, 'Synced', how);
+    assert(!(await node.runtime.trustPool()).includes(late.pem), `${how}: what was withdrawn is still loaded`);
+  }
+});
+
+test('a file with something that the agent does not admit keeps what the boot has installed', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early, leaf);
+  assert.deepEqual(outcome(await passWithFile(node, present(late))), ['Rejected', 'NotCa']);
+  assert.deepEqual(await ownAnchors(node), [early, late, leaf].map(nameOf).sort());
+});
+
+test('a Node that leaves its pool has no grace for a file that is gone', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await passWithFile(node, present(late));
+  await node.remove(bootFile);
+  const left = await passWithFile(node, present(late), { chooseAim: () => Promise.resolve('withdraw') });
+  assert.deepEqual([outcome(left), await ownAnchors(node)], [['Disabled', ''], []]);
+});
+
+test('what an agent only keeps, since it cannot ask, does not become the last good set of the Secret', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early, late);
+  const silent = { kind: 'unavailable', code: 'SourceForbidden', evidence: '403' } as const;
+  await passWithFile(node, silent, { chooseAim: () => Promise.resolve('keep') });
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Synced', '']);
+  await node.write(bootFile, early.pem);
+  await passWithFile(node, silent);
+  assert.deepEqual(await ownAnchors(node), [nameOf(early)]);
 });
 
 test('a runtime that ran while the boot rebuilt the store is restarted', async () => {

@@ -79,6 +79,18 @@ test('what was taken away and lies loose beside the bundle, where the programs o
   assert.equal(await node.read(path), `${stays.pem}${goes.pem}`);
 });
 
+test('what was taken away and is in an old bundle goes from there, whoever has a copy beside it', async () => {
+  await using node = await createNode();
+  const [stays, goes] = [create('Stays'), create('Goes')];
+  await reach(node, [stays, goes]);
+  const old = await node.read(bundle);
+  await reach(node, [stays]);
+  await node.write(bundle, old);
+  await node.write('/etc/ssl/certs/deadbeef.0', goes.pem);
+  await reach(node, [stays]);
+  assert(!(await node.read(bundle)).includes(goes.pem));
+});
+
 test('a bundle that has lost what the tool had put into it, as after two of its runs at once, is rebuilt', async () => {
   await using node = await createSandbox({ roots: 3, runtime: false });
   const ours = create('Ours');

@@ -30,8 +30,13 @@ test('a pod speaks with its API server by what the kubelet gives it, and a token
 
   writeFileSync(join(folder, 'ca.crt'), other.cert);
   await assert.rejects(client.call(getNode, t.signal), /TLS with 127.* failed/);
+  writeFileSync(join(folder, 'ca.crt'), '');
+  await assert.rejects(client.call(getNode, t.signal), /ca\.crt holds no certificate/);
   writeFileSync(join(folder, 'ca.crt'), `${other.cert}${tls.cert}`);
   await client.call(getNode, t.signal);
+  const askedAt = performance.now();
+  await server.disconnected();
+  assert(performance.now() - askedAt < 2_000, 'no socket outlives its request');
 });
 
 test('the address of the API server may be of IPv6, and its port has a default', () => {

@@ -95,6 +95,7 @@ interface Believed {
 
 const ownFiles = [
   /^\/var\/lib\/node-trust-agent(\/|$)/,
+  /^\/run\/node-trust-agent\/boot$/,
   /^\/usr\/local\/share\/ca-certificates\/(node-trust-[0-9a-f]{16}\.crt|\.node-trust-[0-9a-f]{12}\.tmp)$/,
   /^\/etc\/ssl\/certs\/(node-trust-[0-9a-f]{16}\.pem|\.node-trust-[0-9a-f]{12}\.tmp|[0-9a-f]{8}\.\d+|ca-certificates\.crt\.new)$/,
   /^\/etc\/ssl\/certs$/,
@@ -161,6 +162,11 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const next = new Set([...secret, ...file]);
     if (!isDesired(next)) [hasCause, proven] = [true, undefined];
     [ofSecret, ofFile, desired] = [secret, file, next];
+  }
+
+  /** All of the cluster's; a file that is gone has no grace then. */
+  function leave(): void {
+    desireAll(new Set(), fileGoneSinceMs === undefined ? ofFile : new Set());
   }
 
   function served(suspect: Suspect, said: Served): void {
@@ -246,7 +252,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
       const before = { desired, ofSecret, ofFile, fileGoneSinceMs, onDelete, goneSinceMs, isLeaving };
       acts(suspect);
       change();
-      if (isLeaving && !suspect.isMember && hasForgotten()) desire(new Set());
+      if (isLeaving && !suspect.isMember && hasForgotten()) leave();
       unsynced = { before, text: disk.read(recordsPath)?.toString() };
       return;
     }
@@ -256,7 +262,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const inAnchors = path.startsWith(`${anchorsFolder}/`);
     if (!inStore && !inAnchors) return change();
     acts(suspect);
-    if (isLeaving && !suspect.isMember) desire(new Set());
+    if (isLeaving && !suspect.isMember) leave();
     const isNaming = call === 'rename' || call === 'unlink' || call === 'link';
     if (!isNaming) return change();
     if (holder !== undefined && !holder.isDead && holder !== suspect) breaks('one agent at a time', `${call} ${path}`);
@@ -331,7 +337,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     const state = annotations['node-trust-agent/state'];
     if (state === 'Failed') return; // perhaps it could not keep in mind what it was told
     acts(suspect);
-    if (state === 'Disabled' && isLeaving) desire(new Set());
+    if (state === 'Disabled' && isLeaving) leave();
     if (state !== 'Synced') return;
     const named = namedIn(annotations['node-trust-agent/details']);
     const lie = findLie(named, annotations['node-trust-agent/bundle']);

@@ -27,7 +27,8 @@ export function mergeDecisions(first: SourceDecision, second: SourceDecision): S
       desired,
       certificates,
       verdict: isFirst ? one.verdict : other.verdict,
-      findings: [...one.findings, ...other.findings],
+      // Those of whom the verdict speaks come first.
+      findings: isFirst ? [...one.findings, ...other.findings] : [...other.findings, ...one.findings],
     },
   };
 }

@@ -87,6 +87,21 @@ test('the findings of a rejected source come with it', () => {
   );
 });
 
+test('a verdict comes with its own findings first, the empty Secret beside a rejected file', () => {
+  const memory = {
+    source: secret,
+    certificates: [{ entry: 'a', pem: one.pem }],
+    observed: '',
+    onDelete: 'grace',
+  } as const;
+  const admission = { maxCertificates: 2, nonCa: 'error' } as const;
+  const context = { source: secret, memory, onHost: emptyBundle, now: fixedNow, graceMs: 600_000, admission };
+  const leaving = decideTrust({ kind: 'present', entries: new Map(), onDelete: 'grace' }, context);
+  const merged = mergeDecisions({ source: secret, decision: leaving }, told(file, bad));
+  assert.deepEqual([merged.source, merged.decision.findings[0]?.code], [file, 'NoCertificate']);
+  assert.equal(merged.decision.findings.length, 2);
+});
+
 test('to withdraw is told whatever the file says, and what the file holds stays', () => {
   for (const snapshot of [holding(one), bad, silent]) {
     const merged = mergeDecisions({ source: secret, decision: withdrawTrust(secret) }, told(file, snapshot));

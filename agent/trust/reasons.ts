@@ -57,8 +57,8 @@ export const operationalReasons = {
     severity: 'error',
     retry: 'transient',
     meaning:
-      'The source could not be read: the API server is unreachable or answers with an error. The host stays as it is.',
-    remedy: 'Restore the connection to the API server; the agent goes on by itself.',
+      'The source could not be read: the API server is unreachable or answers with an error, or the file is none that can be read. The host stays as it is.',
+    remedy: 'Mend what the message names: the connection to the API server, or the file; the agent goes on by itself.',
     message: ({ source, evidence }: SourceArgs & Evidence) => `${source} could not be read: ${evidence}`,
   }),
   SourceDeleted: operational({

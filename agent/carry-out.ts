@@ -66,9 +66,10 @@ export async function carryOut(
       return end({ kind: 'failed', error: undone.error });
     }
   }
+  if (undoing !== undefined) facts = await host.facts.update({ undoing: undefined });
   const undoingSteps = steps.length; // the restarts among them were to undo
   for (let round = 1; round <= 3; round += 1) {
-    if (round > 1 || undoing !== undefined) facts = await host.facts.update({ undoing: undefined });
+    if (round > 1) facts = await host.facts.read();
     const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
     if (plan.length === 0 && fight !== undefined) return end(fight);
     if (plan.length === 0 || (steps.slice(undoingSteps).some(restarts) && plan.some(restarts))) break;

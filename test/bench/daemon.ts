@@ -7,9 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bundle } from '../../image/bundle.ts';
 import { type AgentProcess, startAgent } from '../support/agent-process.ts';
-import { createServerCertificate } from '../support/api-fixture.ts';
 import { startApiServer } from '../support/api-server.ts';
-import { createCertificate } from '../support/certificates.ts';
+import { createCertificate, createServerCertificate } from '../support/certificates.ts';
 import { createCluster } from '../support/cluster.ts';
 import { createSandbox, updateStore } from '../support/sandbox.ts';
 import { mebibytes, milliseconds, type Row, ratio, rounds, time } from './rows.ts';
@@ -23,7 +22,9 @@ export async function measureDaemon(folder: string): Promise<readonly Row[]> {
   await using stack = new AsyncDisposableStack();
   const agentFile = join(folder, 'node-trust.mjs');
   await bundle('agent/main.ts', agentFile);
-  const tls = createServerCertificate(folder, 'IP:127.0.0.1');
+  const clusterCa = createCertificate({ subject: 'cluster CA' });
+  const { pem: cert, keyPem: key } = createServerCertificate(clusterCa, { names: ['127.0.0.1'] });
+  const tls = { cert, key, ca: clusterCa.pem };
   const api = stack.adopt(await startApiServer({ tls }), (server) => server.close());
   const node = stack.use(await createSandbox({ roots: Number.POSITIVE_INFINITY }));
   const cluster = createCluster(api, nodeName);
@@ -33,7 +34,7 @@ export async function measureDaemon(folder: string): Promise<readonly Row[]> {
     cluster.says(({ state, certificates }) => state === 'Synced' && certificates === String(count));
   const { flags, env } = await readImage();
   const args = ['--node-name', nodeName, '--host-root', node.root];
-  const inPod = await createServiceAccount(folder, tls.cert);
+  const inPod = await createServiceAccount(folder, clusterCa.pem);
   const { hostname, port } = new URL(api.url);
   const podEnv = { ...env, KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
 

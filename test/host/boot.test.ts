@@ -4,10 +4,11 @@ import { test } from 'node:test';
 import { bootFile, createFileSource, withBoot } from '../../agent/host/boot.ts';
 import type { Host } from '../../agent/host/host.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
+import type { SourceSnapshot } from '../../agent/trust/source.ts';
 import { createCertificate, type TestCertificate } from '../support/certificates.ts';
 import { anchors, bundle, nameOf } from '../support/debian.ts';
 import { bundleOf, openSandbox } from '../support/host-steps.ts';
-import { type Passed, pass, present } from '../support/passes.ts';
+import { type Passed, type PassOptions, pass, present } from '../support/passes.ts';
 import { createEmptyRoot, createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 
 const { signal } = new AbortController();
@@ -40,8 +41,7 @@ async function boot(node: Sandbox, ...certificates: readonly TestCertificate[]):
   await node.runtime.systemctl('start', unit);
 }
 
-function passWithFile(node: Sandbox, ...others: Parameters<typeof pass> extends [unknown, ...infer R] ? R : never) {
-  const [snapshot, options] = others;
+function passWithFile(node: Sandbox, snapshot: SourceSnapshot, options: PassOptions = {}): Promise<Passed> {
   return pass(node, snapshot, { ...options, local: createFileSource(createHostRoot(node.root), bootFile) });
 }
 

@@ -28,14 +28,7 @@ export function writeKubeconfig(t: TestContext, text: string): string {
 
 /** PEM of a self-signed server certificate for this subject alternative name, such as `IP:127.0.0.1`. */
 export function selfSigned(t: TestContext, altName: string): { readonly cert: string; readonly key: string } {
-  return createServerCertificate(temporaryFolder(t), altName);
-}
-
-/** The same, made in this folder. */
-export function createServerCertificate(
-  folder: string,
-  altName: string,
-): { readonly cert: string; readonly key: string } {
+  const folder = temporaryFolder(t);
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key];
   const names = ['-subj', '/CN=kube-apiserver', '-addext', `subjectAltName=${altName}`];

@@ -14,6 +14,12 @@ export interface CommandOutput {
   readonly stderr: string;
 }
 
+export interface Limits {
+  readonly timeoutMs: number;
+  /** For standard input; without it, that is at its end. */
+  readonly input?: string;
+}
+
 export interface Commands {
   /** How the programs are run, for logs and evidence. */
   readonly way: 'directly' | 'nsenter' | 'sandbox';
@@ -24,12 +30,7 @@ export interface Commands {
    * When the signal aborts, the program has {@link graceMs} to come to its end before it is killed: a store's tool
    * that is cut off in the middle leaves more to mend than one that ends.
    */
-  run(
-    program: string,
-    args: readonly string[],
-    limits: { readonly timeoutMs: number },
-    signal: AbortSignal,
-  ): Promise<CommandOutput>;
+  run(program: string, args: readonly string[], limits: Limits, signal: AbortSignal): Promise<CommandOutput>;
 }
 
 const graceMs = 5_000;
@@ -74,11 +75,10 @@ function createCommands(way: Commands['way'], rootPath: string): Commands {
   }
 }
 
-interface Invocation {
+interface Invocation extends Limits {
   readonly program: string;
   readonly file: string;
   readonly args: readonly string[];
-  readonly timeoutMs: number;
 }
 
 interface Ended {
@@ -91,11 +91,11 @@ interface Ended {
 }
 
 async function execute(invocation: Invocation, signal: AbortSignal): Promise<CommandOutput> {
-  const { program, file, args, timeoutMs } = invocation;
+  const { program, file, args, timeoutMs, input } = invocation;
   const child = execa(file, args, {
     env: { PATH: hostPath, LANG: 'C.UTF-8', HOME: '/' },
     extendEnv: false,
-    stdin: 'ignore',
+    ...(input === undefined ? { stdin: 'ignore' } : { input }),
     detached: true, // a process group of its own, so that its children can be ended with it
     cleanup: false,
     reject: false,

@@ -26,11 +26,11 @@ export async function readInputs(root: HostRoot): Promise<readonly Input[]> {
   return Promise.all(paths.map(async (path) => ({ path, ...(await readBundleFile(root, path)) })));
 }
 
-/** The files in the store's folder, but for these: none of them is the tool's, which makes links. */
-export async function readLoose(root: HostRoot, folder: string, own: readonly string[]): Promise<readonly Input[]> {
+/** The files in the store's folder beside the bundle: the tool makes links, and leaves a file only where it was killed. */
+export async function readLoose(root: HostRoot, folder: string, bundlePath: string): Promise<readonly Input[]> {
   const entries = await root.readFolder(folder);
   const files = entries === 'absent' ? [] : entries.filter(({ kind }) => kind === 'file');
-  const paths = files.map(({ name }) => posix.join(folder, name)).filter((path) => !own.includes(path));
+  const paths = files.map(({ name }) => posix.join(folder, name)).filter((path) => path !== bundlePath);
   return Promise.all(paths.map(async (path) => ({ path, ...(await readBundleFile(root, path)) })));
 }
 

@@ -5,7 +5,6 @@
 // relative to the store, so that the links it makes are right from every point of view.
 
 import { posix } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
 import { type Certificate, type Fingerprint, parseCanonicalPem } from '../trust/certificate.ts';
 import {
@@ -21,28 +20,22 @@ import {
   anchorPath,
   anchorsFolder,
   distributionFolder,
-  isOurs,
   listInputs,
   readInputs,
   readLoose,
-  refuseBroken,
   selectionFile,
 } from './debian-inputs.ts';
+import { rebuildDebianStore } from './debian-rebuild.ts';
 import { stageDebianStore } from './debian-stage.ts';
+import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
-import { findFault, type Rebuilt, readBundleFile, type TrustStore } from './trust-store.ts';
+import { readBundleFile, type TrustStore } from './trust-store.ts';
 
 const tool = 'update-ca-certificates';
 const toolPath = `/usr/sbin/${tool}`;
 const toolTimeoutMs = 120_000;
-const toolRuns = 3;
-/** The tool adds a certificate every 10 ms or so. */
-const leftoverMs = 1_000;
 const storeFolder = '/etc/ssl/certs';
-const hooksFolder = '/etc/ca-certificates/update.d';
 const bundlePath = `${storeFolder}/ca-certificates.crt`;
-const javaWarning =
-  'what was taken away stays in the key store of Java: keytool -delete -cacerts -alias debian:node-trust-… (keytool -list shows it)';
 /** Less than a bundle and its copy take. */
 const tightBytes = 512 * 1024;
 
@@ -76,7 +69,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   ): Promise<Pick<StoreObservation, 'returned' | 'stillTrusted'>> {
     const own = new Set(anchors.map(({ name }) => name));
     const isSuspect = (print: Fingerprint): boolean => withdrawn.has(anchorName(print)) && !own.has(anchorName(print));
-    const loose = withdrawn.size === 0 ? [] : await readLoose(root, storeFolder, [bundlePath, `${bundlePath}.new`]);
+    const loose = withdrawn.size === 0 ? [] : await readLoose(root, storeFolder, bundlePath);
     const ofLoose = loose.flatMap(({ path, fingerprints }) =>
       [...fingerprints].filter(isSuspect).map((fingerprint) => ({ fingerprint, path })),
     );
@@ -123,77 +116,6 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     return certificate !== undefined && anchorName(certificate.fingerprint) === name ? certificate : undefined;
   }
 
-  /**
-   * The tool takes no lock and has one temporary name: a run of somebody else's at the same time tears the bundle. Staging has
-   * shown that it is not for the certificates' sake, so the tool is run again, and later tried again.
-   */
-  async function rebuildWhole(certificates: readonly Certificate[], signal: AbortSignal) {
-    for (let run = 1; ; run += 1) {
-      await removeLeftover(signal);
-      await runTool(commands.way === 'sandbox' ? await redirect() : {}, signal);
-      const inputs = await readInputs(root);
-      // Without a single input the tool leaves the bundle as it was.
-      if (inputs.length === 0) await root.writeFile(bundlePath, '');
-      const version = await root.versionOf(bundlePath);
-      const after = await readBundleFile(root, bundlePath);
-      const lacking = inputs.flatMap(({ path, fingerprints }) =>
-        [...fingerprints].every((fingerprint) => after.fingerprints.has(fingerprint)) ? [] : [path],
-      );
-      const fault =
-        findFault(after, certificates) ??
-        (lacking.length > 0 ? `it lacks what is in ${lacking.join(', ')}` : undefined);
-      if (fault === undefined) {
-        await root.sync(bundlePath); // the tool does not, and what was taken away must not come back with a power failure
-        return { version, after, inputs };
-      }
-      if (run < toolRuns) continue;
-      throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
-    }
-  }
-
-  /** A run that was killed leaves its temporary file, and the next one appends to it. One that grows is somebody's at work. */
-  async function removeLeftover(signal: AbortSignal): Promise<void> {
-    const path = `${bundlePath}.new`;
-    for (let seen = await root.readFile(path); seen !== 'absent'; ) {
-      await delay(leftoverMs, undefined, { signal });
-      const now = await root.readFile(path);
-      if (now !== 'absent' && Buffer.compare(now, seen) === 0) return root.remove(path);
-      seen = now;
-    }
-  }
-
-  async function rebuild(
-    certificates: readonly Certificate[],
-    withdrawn: readonly AnchorName[],
-    signal: AbortSignal,
-  ): Promise<Rebuilt> {
-    refuseBroken((await readInputs(root)).filter(({ path }) => !isOurs(path)));
-    const before = await readBundleFile(root, bundlePath);
-    const { version, after, inputs } = await rebuildWhole(certificates, signal);
-    const isHeld = (fingerprint: Fingerprint): boolean =>
-      inputs.some(({ fingerprints }) => fingerprints.has(fingerprint));
-    const kept = [...before.fingerprints].filter((fingerprint) => after.fingerprints.has(fingerprint));
-    const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
-    const stuck = kept.filter((fingerprint) => !isHeld(fingerprint));
-    if (stuck.length > 0) {
-      const evidence = `it left certificates in ${bundlePath} whose own file is gone: ${stuck.join(', ')}`;
-      throw new AgentError('ToolFailed', { tool, evidence });
-    }
-    const isWithdrawn = (fingerprint: Fingerprint): boolean => withdrawn.includes(anchorName(fingerprint));
-    const left = gone.filter((fingerprint) => !isWithdrawn(fingerprint));
-    const warnings = [
-      ...(left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`]),
-      ...(gone.some(isWithdrawn) && (await feedsJava()) ? [javaWarning] : []),
-    ];
-    return { version, warnings };
-  }
-
-  /** The tool tells its hooks of a removal only when it made it itself. */
-  async function feedsJava(): Promise<boolean> {
-    const hooks = await root.readFolder(hooksFolder);
-    return hooks !== 'absent' && hooks.some(({ name }) => name === 'jks-keystore');
-  }
-
   /** The inputs are given as the tool writes them into links: relative to the store, they hold inside the sandbox too. */
   async function redirect(): Promise<Readonly<Record<string, string>>> {
     await root.makeFolder(storeFolder);
@@ -203,7 +125,6 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       '--localcertsdir': posix.relative(store, await root.resolve(anchorsFolder)),
       '--certsdir': posix.relative(store, await root.resolve(distributionFolder)),
       '--certsconf': await placeOf(selectionFile),
-      '--hooksdir': await placeOf(hooksFolder),
     };
   }
 
@@ -218,30 +139,28 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
       await commands.run(tool, Object.entries(options).flat(), { timeoutMs: toolTimeoutMs }, signal);
     } catch (error) {
       // The tool says so in the words of whatever program of it failed.
-      if ((await root.freeBytes(storeFolder)) < tightBytes)
-        throw new AgentError('DiskFull', { path: storeFolder }, { cause: error });
+      for (const path of [storeFolder, stateFolder]) {
+        if ((await root.freeBytes(path)) < tightBytes) throw new AgentError('DiskFull', { path }, { cause: error });
+      }
       throw error;
     }
   }
 
+  const parts = { root, bundlePath, placeOf, runTool };
   return {
     places: { bundlePath, anchorPath, linkPath: (name) => posix.join(storeFolder, `${name}.pem`) },
     watched: [anchorsFolder, bundlePath],
     folders: [anchorsFolder, storeFolder],
     observe,
     version: () => root.versionOf(bundlePath),
-    stage: (certificates, without, signal) =>
-      stageDebianStore({ root, bundlePath, placeOf, runTool }, certificates, without, signal),
+    stage: (certificates, without, signal) => stageDebianStore(parts, certificates, without, signal),
     writeAnchor: (certificate) => root.writeFile(anchorPath(anchorName(certificate.fingerprint)), certificate.pem),
     removeAnchor: (name) => root.remove(anchorPath(name)),
     unindex: index.remove,
     reindex: index.mend,
-    rebuild,
+    rebuild: async (certificates, withdrawn, signal) => {
+      const places = commands.way === 'sandbox' ? await redirect() : {};
+      return rebuildDebianStore({ ...parts, commands, storeFolder, places }, certificates, withdrawn, signal);
+    },
   };
-}
-
-/** As many as a person reads. */
-function enumerate(items: readonly string[]): string {
-  const more = items.length > 5 ? ` and ${items.length - 5} more` : '';
-  return items.slice(0, 5).join(', ') + more;
 }

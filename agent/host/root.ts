@@ -44,8 +44,6 @@ export interface HostRoot {
   /** Removes a folder of ours with all it holds, without following links out of it. */
   removeFolder(path: string): Promise<void>;
   makeFolder(path: string): Promise<void>;
-  /** What the tool of somebody else has written is on the disk when this returns, and its name. */
-  sync(path: string): Promise<void>;
   /** On the file system of this folder, for whoever is root. */
   freeBytes(folder: string): Promise<number>;
 }
@@ -201,15 +199,6 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     }
   }
 
-  async function sync(path: string): Promise<void> {
-    const real = await resolve(path);
-    try {
-      for (const one of [real, posix.dirname(real)]) await syncFolder(one);
-    } catch (error) {
-      throw writeFailure(path, error);
-    }
-  }
-
   async function freeBytes(folder: string): Promise<number> {
     const { bfree, bsize } = await fs.statfs(onMachine(await resolve(folder)));
     return bfree * bsize;
@@ -243,7 +232,6 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     remove,
     removeFolder,
     makeFolder,
-    sync,
     freeBytes,
   };
 }

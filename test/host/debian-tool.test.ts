@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { createHostCommands } from '../../agent/host/commands.ts';
 import { createDebianStore } from '../../agent/host/debian-store.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
@@ -19,9 +21,10 @@ import {
   trustOf,
 } from '../support/debian.ts';
 import { parse, reach } from '../support/host-steps.ts';
-import type { EmptyRoot } from '../support/sandbox.ts';
+import { type EmptyRoot, toolOptions } from '../support/sandbox.ts';
 import { until } from '../support/until.ts';
 
+const execute = promisify(execFile);
 const { signal } = new AbortController();
 const create = (subject: string): TestCertificate => createCertificate({ subject });
 
@@ -89,7 +92,9 @@ test('a tool that ends well and keeps a withdrawn certificate is ToolFailed, in 
   await using node = await createNode();
   const [ours, stays] = [create('Ours'), create('Stays')];
   await reach(node, [ours, stays]);
-  await node.write(tool, `#!/bin/sh\ncase "$2" in *stage*) exec ${tool} "$@" ;; esac\n`, 0o755);
+  await node.write('/tmp/kept', await node.read(bundle));
+  const keep = `case "$2" in *stage*) ;; *) cp '${node.at('/tmp/kept')}' "$bundle" ;; esac`;
+  await node.write(tool, onBundle(keep), 0o755);
   for (let pass = 0; pass < 2; pass += 1) {
     await assert.rejects(reach(node, [stays]), { code: 'ToolFailed', message: new RegExp(parse(ours).fingerprint) });
   }
@@ -135,32 +140,115 @@ test('a run of somebody else’s that tears the bundle is made good for by anoth
   assert.equal(await node.read('/tmp/runs'), '\n\n\n');
 });
 
-test('what a killed run left behind does not get into the bundle', async () => {
+test('what a killed run left behind does not get into the bundle, and stays where it is', async () => {
   await using node = await createNode();
   const [ours, stranger] = [create('Ours'), create('Stranger')];
   await node.write(`${bundle}.new`, stranger.pem);
   await reach(node, [ours]);
   await assertTrusted(node, [ours]);
   assert.deepEqual(await trustOf(node, stranger), { byFile: false, byFolder: false });
+  assert.equal(await node.read(`${bundle}.new`), stranger.pem);
 });
 
-test('the hooks of the host run at a rebuild and not while staging', async () => {
+test('what a killed run left behind goes with a certificate that was taken away, since Go would find it there', async () => {
   await using node = await createNode();
-  await node.write('/etc/ca-certificates/update.d/hook', `#!/bin/sh\ncat >> '${node.at('/hooked')}'\n`, 0o755);
-  const ours = create('Ours');
-  await (await storeOf(node)).stage([parse(ours)], [], signal);
-  await assert.rejects(node.read('/hooked'));
+  const [stays, goes] = [create('Stays'), create('Goes')];
+  await reach(node, [stays, goes]);
+  await node.write(`${bundle}.new`, goes.pem.slice(0, -40) + stays.pem + goes.pem);
+  await reach(node, [stays]);
+  await assert.rejects(node.read(`${bundle}.new`), { code: 'ENOENT' });
+});
+
+/** The real tool, that does this when its bundle is made and not yet in its place. */
+async function interruptedTool(script: string): Promise<string> {
+  const text = await fs.readFile(tool, 'utf8');
+  const changed = text.replace(/^ *chmod 0644 "\$TEMPBUNDLE"$/m, `${script}\n$&`);
+  assert.notEqual(changed, text);
+  return changed;
+}
+
+test('a run of somebody else’s that is in its middle while ours is made comes to its end', async () => {
+  await using node = await createNode();
+  const [ours, foreign] = [create('Ours'), create('Foreign')];
+  await node.write(`${anchors}/foreign.crt`, foreign.pem);
+  const gate = node.at('/tmp/gate');
+  await node.write(
+    '/tmp/theirs',
+    await interruptedTool(`: > '${node.at('/tmp/paused')}'; read -r go < '${gate}'`),
+    0o755,
+  );
+  await execute('mkfifo', [gate]);
+  const theirs = execute(node.at('/tmp/theirs'), toolOptions(node.root));
+  await until(() => node.list('/tmp').then((names) => names.includes('paused')));
   await reach(node, [ours]);
-  assert.equal(await node.read('/hooked'), `+${node.at(certs)}/${nameOf(ours)}.pem\n`);
+  await assertTrusted(node, [ours, foreign]);
+  await node.write('/tmp/gate', 'go\n');
+  await theirs;
+  await reach(node, [ours]);
+  await assertTrusted(node, [ours, foreign]);
+});
+
+test('a run of somebody else’s that comes in the middle of ours takes nothing away from it', async () => {
+  await using node = await createNode();
+  const [ours, foreign] = [create('Ours'), create('Foreign')];
+  await node.write(`${anchors}/foreign.crt`, foreign.pem);
+  const theirs = [tool, ...toolOptions(node.root)].map((word) => `'${word}'`).join(' ');
+  const log = `>> '${node.at('/runs')}'`;
+  await node.write(
+    tool,
+    await interruptedTool(`case "$ETCCERTSDIR" in *stage*) ;; *) ${theirs} ${log} ;; esac`),
+    0o755,
+  );
+  await reach(node, [ours]);
+  await assertTrusted(node, [ours, foreign]);
+  assert.equal((await node.read('/runs')).match(/done\.$/gm)?.length, 1, 'ours was made once');
+});
+
+test('hooks are told of what has come and of what has gone, when the bundle is new, and not while staging', async () => {
+  await using node = await createNode();
+  const [ours, other, goes] = [create('Ours'), create('Foreign'), create('Goes')];
+  await reach(node, [goes]);
+  await node.write(`${anchors}/foreign.crt`, other.pem);
+  const hook = `#!/bin/sh\ncat >> '${node.at('/told')}'\ncp '${node.at(bundle)}' '${node.at('/seen')}'\n`;
+  await node.write('/etc/ca-certificates/update.d/hook', hook, 0o755);
+  await node.write('/etc/ca-certificates/update.d/not-executable', hook);
+  await (await storeOf(node)).stage([parse(ours)], [], signal);
+  await assert.rejects(node.read('/told'));
+  await reach(node, [ours]);
+  const lines = (await node.read('/told')).trimEnd().split('\n').sort();
+  assert.deepEqual(
+    lines,
+    [
+      `+${node.at(certs)}/foreign.pem`,
+      `+${node.at(certs)}/${nameOf(ours)}.pem`,
+      `-${node.at(certs)}/${nameOf(goes)}.pem`,
+    ].sort(),
+  );
+  assert.equal(await node.read('/seen'), await node.read(bundle));
+});
+
+test('a hook that fails is a warning, and the others are told; one need not listen', async () => {
+  await using node = await createNode();
+  const hooks = '/etc/ca-certificates/update.d';
+  await node.write(`${hooks}/a-deaf`, '#!/bin/sh\nexec <&-\n', 0o755);
+  await node.write(`${hooks}/b-fails`, '#!/bin/sh\necho no key store >&2\nexit 3\n', 0o755);
+  await node.write(`${hooks}/c-listens`, `#!/bin/sh\ncat > '${node.at('/told')}'\n`, 0o755);
+  const ours = create('Ours');
+  const { warnings } = await reach(node, [ours]);
+  assert.equal(warnings.length, 1);
+  assert.match(String(warnings), /a hook of update-ca-certificates .*b-fails.*exit code 3: no key store/);
+  assert.match(await node.read('/told'), new RegExp(nameOf(ours)));
 });
 
 async function storeOf({ root }: EmptyRoot): Promise<TrustStore> {
   return createDebianStore(createHostRoot(root), await createHostCommands(root));
 }
 
-/** A tool that works and then does this to the bundle. */
+/** A tool that works and then does this to the bundle that it has made. */
 function onBundle(script: string): string {
-  return `#!/bin/sh\nset -eu\n${tool} "$@"\nbundle="$2/ca-certificates.crt"\n${script}\n`;
+  const find =
+    'name=ca-certificates.crt\nlast=\nfor word; do [ "$last" != --certbundle ] || name=$word; last=$word; done';
+  return `#!/bin/sh\nset -eu\n${tool} "$@"\n${find}\nbundle="$2/$name"\n${script}\n`;
 }
 
 function failingTools(pem: string): readonly (readonly [string, string])[] {
@@ -175,16 +263,6 @@ function failingTools(pem: string): readonly (readonly [string, string])[] {
     ['#!/none\n', 'ToolMissing'],
   ];
 }
-
-test('where a hook feeds the key store of Java, a withdrawal warns of what stays in it', async () => {
-  await using node = await createNode();
-  await node.write('/etc/ca-certificates/update.d/jks-keystore', '#!/bin/sh\n', 0o755);
-  assert.deepEqual((await reach(node, [create('Ours')])).warnings, []);
-  assert.match(
-    String((await reach(node, [])).warnings),
-    /^what was taken away stays in the key store of Java: keytool -delete/,
-  );
-});
 
 test('a tool that fails on a full disk is told as that, whatever words it has for it', async () => {
   await using node = await createNode();

@@ -126,6 +126,9 @@ export function createAgents(options: AgentsOptions): Agents {
   }
 
   function createWorld(process: AgentProcess & Actor): AgentWorld {
+    const rebuild = { startedAt: 0 };
+    const bundled = (): ReadonlySet<string> =>
+      new Set(readCertificates(node.disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
     const caller = {
       passes(call: string, isWrite: boolean) {
         if (!process.isDead) onCall(isWrite);
@@ -138,7 +141,9 @@ export function createAgents(options: AgentsOptions): Agents {
       },
       changing(call: string, path: string, change: () => void) {
         options.onWork();
+        const before = call === 'rename' && path === bundlePath ? bundled() : undefined;
         promises.changing(process, call, path, change);
+        if (before !== undefined) promises.rebuilt(rebuild.startedAt, before);
       },
     };
     const root = createHostRoot('/', createAgentFiles(node.disk, caller));
@@ -161,7 +166,7 @@ export function createAgents(options: AgentsOptions): Agents {
       },
     });
     const now = (): Date => clock.wall();
-    const commands: Commands = { way: 'directly', pathOf: (path) => path, run: runProgram(process, point) };
+    const commands: Commands = { way: 'directly', pathOf: (path) => path, run: runProgram(process, rebuild, point) };
     return {
       client,
       root,
@@ -175,14 +180,18 @@ export function createAgents(options: AgentsOptions): Agents {
     };
   }
 
-  function runProgram(process: AgentProcess & Actor, point: (call: string) => Promise<void>): Commands['run'] {
+  function runProgram(
+    process: AgentProcess & Actor,
+    rebuild: { startedAt: number },
+    point: (call: string) => Promise<void>,
+  ): Commands['run'] {
     return async (program, args, { timeoutMs }, signal) => {
       await point(`run ${[program, ...args].join(' ')}`);
-      const isRebuild = program === 'update-ca-certificates' && args.length === 0;
-      const before = new Set(readCertificates(node.disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
-      const startedAt = promises.moment();
       options.onWork();
-      if (isRebuild) options.onRebuild();
+      if (args.includes('--certbundle')) {
+        rebuild.startedAt = promises.moment();
+        options.onRebuild();
+      }
       if (args[0] === 'restart') promises.restarting(process);
       const { end, kill } = node.start(program, args);
       if (args[0] === 'restart') {
@@ -195,7 +204,6 @@ export function createAgents(options: AgentsOptions): Agents {
       const outcome = await Promise.race([end, late, aborted]);
       done.abort();
       if (outcome === 'late' || outcome === 'aborted') kill();
-      else if (isRebuild && outcome.exitCode === 0) promises.toolEnds(startedAt, before);
       if (program !== 'systemctl' && (outcome === 'late' || (outcome !== 'aborted' && outcome.exitCode !== 0)))
         promises.toolFailed();
       await point(`${program} ended`);

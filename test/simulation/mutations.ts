@@ -34,7 +34,6 @@ export const mutations: readonly Mutation[] = [
   ),
   mutate('a file is not synced', 'host/root.ts', 'await file.sync();', ''),
   mutate('a folder is not synced', 'host/root.ts', 'await handle.sync();', ''),
-  mutate('the bundle is not synced after the tool', 'host/debian-store.ts', 'await root.sync(bundlePath);', ''),
   mutate(
     'any failure of the API counts as not found',
     'kube/secret-source.ts',

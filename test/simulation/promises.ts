@@ -62,8 +62,8 @@ export interface Promises {
   changing(suspect: Suspect, call: string, path: string, change: () => void): void;
   /** Each is later than all before it. */
   moment(): number;
-  /** The agent's run of the tool has come to its end, begun at this moment with these in the bundle. */
-  toolEnds(startedAt: number, before: ReadonlySet<string>): void;
+  /** The agent has put a new bundle in the place of one with these; its run of the tool began at this moment. */
+  rebuilt(startedAt: number, before: ReadonlySet<string>): void;
   /** A run of the tool has failed, or nothing can be noted on a full disk: what was added is tried again, and may cost a restart again. */
   toolFailed(): void;
   restarting(suspect: Suspect): void;
@@ -97,7 +97,7 @@ const ownFiles = [
   /^\/var\/lib\/node-trust-agent(\/|$)/,
   /^\/run\/node-trust-agent\/boot$/,
   /^\/usr\/local\/share\/ca-certificates\/(node-trust-[0-9a-f]{16}\.crt|\.node-trust-[0-9a-f]{12}\.tmp)$/,
-  /^\/etc\/ssl\/certs\/(node-trust-[0-9a-f]{16}\.pem|\.node-trust-[0-9a-f]{12}\.tmp|[0-9a-f]{8}\.\d+|ca-certificates\.crt\.new)$/,
+  /^\/etc\/ssl\/certs\/(node-trust-[0-9a-f]{16}\.pem|\.node-trust-[0-9a-f]{12}\.tmp|[0-9a-f]{8}\.\d+|ca-certificates\.crt(\.new)?)$/,
   /^\/etc\/ssl\/certs$/,
 ];
 
@@ -393,7 +393,7 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     nodeServed,
     changing,
     moment: () => (moments += 1),
-    toolEnds(startedAt, before) {
+    rebuilt(startedAt, before) {
       if (startedAt < disturbedAt) return;
       rebuiltAt = moments += 1;
       const [after, standing] = [bundled(), standingPrints()];

@@ -45,7 +45,8 @@ export async function updateStore(args: readonly string[], run: ToolRun): Promis
     distribution: option('--certsdir', defaultPlaces.distribution),
     selection: option('--certsconf', defaultPlaces.selection),
   };
-  const temporary = `${places.store}/ca-certificates.crt.new`;
+  const made = posix.join(places.store, option('--certbundle', 'ca-certificates.crt'));
+  const temporary = `${made}.new`;
   const inputs = listInputs(disk, places);
   const middle = Math.ceil(inputs.length / 2);
   let touched = 0;
@@ -63,7 +64,7 @@ export async function updateStore(args: readonly string[], run: ToolRun): Promis
       await rehash(places.store, run);
     }
     await run.pause(100);
-    if (disk.find(temporary) !== undefined) disk.rename(temporary, `${places.store}/ca-certificates.crt`);
+    if (disk.find(temporary) !== undefined) disk.rename(temporary, made);
     await run.pause(10);
     return 'done';
   } catch {

@@ -102,6 +102,11 @@ export async function createSandbox({ roots = 3, runtime = true }: SandboxOption
 
 /** As an administrator of the sandbox would run the distribution's tool. */
 export async function updateStore(root: string): Promise<void> {
+  await execute('/usr/sbin/update-ca-certificates', toolOptions(root));
+}
+
+/** Of update-ca-certificates(8), for this root instead of the machine. */
+export function toolOptions(root: string): string[] {
   const options = {
     '--etccertsdir': join(root, 'etc/ssl/certs'),
     '--localcertsdir': '../../../usr/local/share/ca-certificates',
@@ -109,7 +114,7 @@ export async function updateStore(root: string): Promise<void> {
     '--certsconf': join(root, 'etc/ca-certificates.conf'),
     '--hooksdir': join(root, 'etc/ca-certificates/update.d'),
   };
-  await execute('/usr/sbin/update-ca-certificates', Object.entries(options).flat());
+  return Object.entries(options).flat();
 }
 
 function systemctlScript(root: string): string {

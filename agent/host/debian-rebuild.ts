@@ -1,0 +1,207 @@
+// The store of Debian and Ubuntu, built for real. update-ca-certificates(8) takes no lock, and its temporary file has the
+// bundle's name with `.new`: of two runs at once, apt's and ours, one takes it away from the other, which fails, or publishes a
+// part of it. So ours makes a bundle of another name, in a folder of ours, which takes the real one's place when it has been read
+// and is whole. Its hooks run after that, since some read the bundle, and are told of what has left as well.
+
+import { posix } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AgentError } from '../errors.ts';
+import type { Certificate } from '../trust/certificate.ts';
+import { type AnchorName, anchorName } from '../trust/observation.ts';
+import type { CommandOutput, Commands } from './commands.ts';
+import { type Input, isOurs, readInputs, refuseBroken } from './debian-inputs.ts';
+import type { StageParts } from './debian-stage.ts';
+import { stageFolder } from './facts.ts';
+import { type BundleReading, findFault, type Rebuilt, readBundle, readBundleFile } from './trust-store.ts';
+
+export interface RebuildParts extends StageParts {
+  readonly commands: Commands;
+  readonly storeFolder: string;
+  /** Options that lead the tool to the store, where it is not at its own place. */
+  readonly places: Readonly<Record<string, string>>;
+}
+
+const tool = 'update-ca-certificates';
+const toolRuns = 3;
+/** The tool adds a certificate every 10 ms or so. */
+const stillMs = 1_000;
+const hooksFolder = '/etc/ca-certificates/update.d';
+const hookTimeoutMs = 120_000;
+const builtBundle = `${stageFolder}/ca-certificates.crt`;
+
+/** `certificates` are ours that stay, `withdrawn` the anchors of ours that went. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
+export async function rebuildDebianStore(
+  parts: RebuildParts,
+  certificates: readonly Certificate[],
+  withdrawn: readonly AnchorName[],
+  signal: AbortSignal,
+): Promise<Rebuilt> {
+  const { root, bundlePath } = parts;
+  refuseBroken((await readInputs(root)).filter(({ path }) => !isOurs(path)));
+  const before = await readBundleFile(root, bundlePath);
+  const { version, after, warnings } = await rebuildWhole(parts, certificates, withdrawn, signal);
+  const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
+  const left = gone.filter((fingerprint) => !withdrawn.includes(anchorName(fingerprint)));
+  const ofOthers = left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
+  return { version, warnings: [...ofOthers, ...warnings] };
+}
+
+interface Whole {
+  /** Of the file that `after` was read from. */
+  readonly version: string;
+  readonly after: BundleReading;
+  /** What the hooks that failed have said. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Others change files while the tool reads them, and their own run may replace the bundle just after ours. Staging has shown that
+ * it is not for the certificates' sake, so the tool is run again, and later tried again.
+ */
+async function rebuildWhole(
+  parts: RebuildParts,
+  certificates: readonly Certificate[],
+  withdrawn: readonly AnchorName[],
+  signal: AbortSignal,
+): Promise<Whole> {
+  const { root, bundlePath, storeFolder } = parts;
+  const linkedBefore = await root.readLinks(storeFolder);
+  const ours = certificates.map(({ fingerprint }) => anchorName(fingerprint));
+  for (let run = 1; ; run += 1) {
+    const leftOver = await awaitOthers(parts, signal);
+    const built = await build(parts, signal);
+    const inputs = await readInputs(root);
+    const made = readBundle(built);
+    let fault = findMissing(made, certificates, inputs);
+    if (fault === undefined) {
+      refuseStuck(made, inputs);
+      await root.writeFile(bundlePath, built);
+      await removeLeftover(parts, leftOver, withdrawn);
+      const linked = await root.readLinks(storeFolder);
+      const come = [...linked].flatMap(([name, target]) => (linkedBefore.get(name) === target ? [] : [name]));
+      const went = [...linkedBefore.keys()].filter((name) => !linked.has(name));
+      // Ours are told each time, since nobody knows what a run that was cut off has told.
+      const changes = { come: [...come, ...ours.map(linkOf)], went: [...went, ...withdrawn.map(linkOf)] };
+      const warnings = await tellHooks(parts, changes, signal);
+      const version = await root.versionOf(bundlePath);
+      const after = await readBundleFile(root, bundlePath);
+      fault = findMissing(after, certificates, inputs);
+      if (fault === undefined) return { version, after, warnings };
+    }
+    if (run < toolRuns) continue;
+    throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
+  }
+}
+
+function linkOf(name: AnchorName): string {
+  return `${name}.pem`;
+}
+
+/** What the tool took from nowhere would never be taken away. */
+function refuseStuck({ fingerprints }: BundleReading, inputs: readonly Input[]): void {
+  const held = new Set(inputs.flatMap((input) => [...input.fingerprints]));
+  const stuck = [...fingerprints].filter((fingerprint) => !held.has(fingerprint));
+  if (stuck.length === 0) return;
+  throw new AgentError('ToolFailed', {
+    tool,
+    evidence: `it made a bundle with what is in no file: ${enumerate(stuck)}`,
+  });
+}
+
+function findMissing(
+  bundle: BundleReading,
+  certificates: readonly Certificate[],
+  inputs: readonly Input[],
+): string | undefined {
+  const lacking = inputs.flatMap(({ path, fingerprints }) =>
+    [...fingerprints].every((fingerprint) => bundle.fingerprints.has(fingerprint)) ? [] : [path],
+  );
+  return (
+    findFault(bundle, certificates) ?? (lacking.length > 0 ? `it lacks what is in ${lacking.join(', ')}` : undefined)
+  );
+}
+
+/** The new bundle. The tool takes its name relative to the store, and makes none where it has not a single input. */
+async function build(parts: RebuildParts, signal: AbortSignal): Promise<Uint8Array> {
+  const { root, storeFolder, places, placeOf, runTool } = parts;
+  await root.removeFolder(stageFolder);
+  try {
+    await root.makeFolder(stageFolder);
+    await root.makeFolder(storeFolder);
+    const relative = posix.relative(await root.resolve(storeFolder), await root.resolve(builtBundle));
+    const hooks = await placeOf(`${stageFolder}/no-hooks`);
+    await runTool({ ...places, '--certbundle': relative, '--hooksdir': hooks }, signal);
+    const bytes = await root.readFile(builtBundle);
+    return bytes === 'absent' ? new Uint8Array() : bytes;
+  } finally {
+    await root.removeFolder(stageFolder);
+  }
+}
+
+/**
+ * While somebody's run is at work its temporary file grows: two that make the index at once fail over each other's links. One that
+ * does not grow is likely of a run that was killed: answers with its version.
+ */
+async function awaitOthers({ root, bundlePath }: RebuildParts, signal: AbortSignal): Promise<string> {
+  for (let before = ''; ; ) {
+    const seen = await root.versionOf(`${bundlePath}.new`);
+    if (seen === 'absent' || seen === before) return seen;
+    before = seen;
+    await delay(stillMs, undefined, { signal });
+  }
+}
+
+/** Programs of Go load what a run that was killed has left like any other file there: with it, withdrawn would not be gone. */
+async function removeLeftover(
+  { root, bundlePath }: RebuildParts,
+  version: string,
+  withdrawn: readonly AnchorName[],
+): Promise<void> {
+  const path = `${bundlePath}.new`;
+  if (version === 'absent' || withdrawn.length === 0) return;
+  const { fingerprints } = await readBundleFile(root, path);
+  const holdsWithdrawn = [...fingerprints].some((fingerprint) => withdrawn.includes(anchorName(fingerprint)));
+  // Nobody has written to it while all of ours was made.
+  if (holdsWithdrawn && (await root.versionOf(path)) === version) await root.remove(path);
+}
+
+/**
+ * As the tool runs them: each that run-parts(8) lists gets a line for each link, `+` or `-`. One that fails is told, and no failure
+ * of ours.
+ */
+async function tellHooks(
+  { root, commands, storeFolder, placeOf }: RebuildParts,
+  { come, went }: { readonly come: readonly string[]; readonly went: readonly string[] },
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const entries = await root.readFolder(hooksFolder);
+  if (entries === 'absent' || entries.length === 0) return [];
+  const lines = (sign: '+' | '-', names: readonly string[]): readonly string[] =>
+    [...new Set(names)]
+      .filter((name) => name.endsWith('.pem'))
+      .map((name) => `${sign}${commands.pathOf(storeFolder)}/${name}\n`);
+  const input = [...lines('+', come), ...lines('-', went)].join('');
+  const limits = { timeoutMs: hookTimeoutMs };
+  const warnings: string[] = [];
+  const attempt = async (work: Promise<CommandOutput>): Promise<string> => {
+    try {
+      return (await work).stdout;
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      warnings.push(`a hook of ${tool} was not told of the change: ${error.message}`);
+      return '';
+    }
+  };
+  const folder = await placeOf(hooksFolder);
+  const listed = await attempt(commands.run('run-parts', ['--test', '--', folder], limits, signal));
+  for (const hook of listed.split('\n').filter(Boolean)) {
+    await attempt(commands.run(hook, [], { ...limits, input }, signal));
+  }
+  return warnings;
+}
+
+/** As many as a person reads. */
+function enumerate(items: readonly string[]): string {
+  const more = items.length > 5 ? ` and ${items.length - 5} more` : '';
+  return items.slice(0, 5).join(', ') + more;
+}

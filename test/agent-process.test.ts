@@ -12,7 +12,7 @@ const next = createCertificate({ subject: 'Corp Root' });
 /** The sandbox's own tool: tells that it runs, waits until it may go on, and then does the machine's work. */
 async function slowTool({ sandbox }: Stage): Promise<{ started(): Promise<void>; goOn(): Promise<void> }> {
   const [running, may] = [sandbox.at('/run/tool-runs'), sandbox.at('/run/tool-may-end')];
-  const isReal = 'case "$*" in *stage*) ;; *)';
+  const isReal = 'case "$2" in *stage*) ;; *)';
   const wait = `echo > '${running}'; while [ ! -e '${may}' ]; do sleep 0.05; done;;`;
   const script = `#!/bin/sh\n${isReal} ${wait} esac\nexec /usr/sbin/update-ca-certificates "$@"\n`;
   await sandbox.write('/usr/sbin/update-ca-certificates', script, 0o755);

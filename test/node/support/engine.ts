@@ -4,7 +4,7 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { install, mayInstall } from '../../support/packages.ts';
@@ -45,9 +45,17 @@ export async function isProgram(name: string): Promise<boolean> {
   );
 }
 
-/** The bridge's address on this machine: servers of a test listen there, containers find them there. */
-export function bridgeGateway(): Promise<string> {
-  return docker('network', 'inspect', 'bridge', '--format', '{{(index .IPAM.Config 0).Gateway}}');
+/**
+ * The bridge's address on this machine: servers of a test listen there, containers find them there. The machine is asked, since
+ * the engine itself does not tell it at its first start.
+ */
+export async function bridgeGateway(): Promise<string> {
+  const format = '{{index .Options "com.docker.network.bridge.name"}}';
+  const bridge = await docker('network', 'inspect', 'bridge', '--format', format);
+  const address = networkInterfaces()[bridge]?.find(({ family }) => family === 'IPv4')?.address;
+  if (address === undefined)
+    throw new Error(`the bridge of the Docker engine, ${bridge}, has no address on this machine`);
+  return address;
 }
 
 /** The containers of this run, with their volumes. Synchronous: it is called while a process ends, too. */

@@ -71,7 +71,7 @@ export function connectCri(socketPath: string): Cri {
   return {
     version: async () => String((await call(runtime, 'Version', {}))['runtime_version']),
     async pull(image) {
-      await call(images, 'PullImage', { image: { image } });
+      await askAgain(() => call(images, 'PullImage', { image: { image } }));
     },
     async run({ sandbox, container }) {
       const { pod_sandbox_id } = await call(runtime, 'RunPodSandbox', { config: sandbox });
@@ -104,13 +104,17 @@ export function connectCri(socketPath: string): Cri {
   };
 }
 
-/** A restart of containerd cuts calls that are under way; a kubelet then asks again. All of these may be asked twice. */
+/**
+ * A restart of containerd cuts calls that are under way, and one that has just started answers before it can serve; a kubelet
+ * then asks again. All of these may be asked twice.
+ */
 async function askAgain<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
   const { answer } = await until(async () => {
     try {
       return { answer: await ask() };
     } catch (error) {
-      if ((error as ServiceError).code !== status.UNAVAILABLE) throw error;
+      const { code, details } = error as ServiceError;
+      if (code !== status.UNAVAILABLE && details !== 'server is not initialized yet') throw error;
       return false;
     }
   });

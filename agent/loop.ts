@@ -38,10 +38,11 @@ export function createLoop({ pass, pollIntervalMs, now, random, sleep }: LoopOpt
       const next = await pass(taken, signal);
       if (next.kind === 'end') return;
       failures = next.kind === 'back-off' ? failures + 1 : 0;
+      const pauseMs = waitMs(next);
       // A peer that asked to be left alone is; everything else may cut the pause short.
       const leftAloneMs = next.kind === 'back-off' ? (next.retryAfterMs ?? 0) : 0;
       if (leftAloneMs > 0) await sleep(leftAloneMs, signal);
-      if (reasons.size === 0) await sleep(waitMs(next) - leftAloneMs, AbortSignal.any([signal, wake.signal]));
+      if (reasons.size === 0) await sleep(pauseMs - leftAloneMs, AbortSignal.any([signal, wake.signal]));
       if (reasons.size === 0) reasons.add(next.kind === 'resync' ? 'poll' : 'due');
     }
   }
@@ -52,14 +53,19 @@ export function createLoop({ pass, pollIntervalMs, now, random, sleep }: LoopOpt
       case 'resync':
         return pollIntervalMs * varied;
       case 'at':
-        return Math.min(Math.max(next.at.getTime() - now().getTime(), 0), pollIntervalMs);
+        return Math.min(untilMs(next.at), pollIntervalMs);
       case 'back-off': {
         const minutes = backOffMinutes[Math.min(failures, backOffMinutes.length) - 1] ?? backOffMinutes[0];
-        return Math.max(minutes * 60_000 * varied, next.retryAfterMs ?? 0);
+        const backOffMs = Math.min(minutes * 60_000 * varied, next.by === undefined ? Infinity : untilMs(next.by));
+        return Math.max(backOffMs, next.retryAfterMs ?? 0);
       }
       default:
         return next satisfies never;
     }
+  }
+
+  function untilMs(at: Date): number {
+    return Math.max(at.getTime() - now().getTime(), 0);
   }
 
   return {

@@ -92,6 +92,13 @@ test('a pass at a known time is made then, at once where it has passed, and neve
   assert.deepEqual(passes[1], ['due']);
 });
 
+test('a back-off ends at the time by which a pass must be made, and a peer that asked to be left alone is', async () => {
+  const by = new Date(fixedNow.getTime() + 1000);
+  const backOff = (retryAfterMs?: number): Next => ({ kind: 'back-off', retryAfterMs, by });
+  const { pauses } = await play({ answers: [backOff(), backOff(5000), { kind: 'back-off', by: fixedNow }] });
+  assert.deepEqual(pauses, [1000, 5000, 0, 0]);
+});
+
 test('pokes during a pass make one more, without a pause, and tell their reasons', async () => {
   const { passes, pauses } = await play({
     answers: [{ kind: 'resync' }],

@@ -40,6 +40,8 @@ export interface Decision {
   /** Digest of the content that this decision speaks of; empty where there was none to see. */
   readonly observed: string;
   readonly memory: SourceMemory;
+  /** Where two sources are merged, the end of the first grace that runs: the verdict may be about something else. */
+  readonly graceEnds?: Date;
 }
 
 export interface DecisionContext {

@@ -9,13 +9,13 @@ import { explainOperational, type OperationalCode, type ReasonArgs } from './rea
 import { describeFinding, type HeldFailure, type Status, sentence, type Trusted } from './status.ts';
 
 /**
- * When to look again: at the usual interval, at a known time, after a back-off (of at least so many milliseconds), or never,
- * since all that is ours is gone and shall be.
+ * When to look again: at the usual interval, at a known time, after a back-off (of at least so many milliseconds, and by a known
+ * time if there is one), or never, since all that is ours is gone and shall be.
  */
 export type Next =
   | { readonly kind: 'resync' }
   | { readonly kind: 'at'; readonly at: Date }
-  | { readonly kind: 'back-off'; readonly retryAfterMs?: number | undefined }
+  | { readonly kind: 'back-off'; readonly retryAfterMs?: number | undefined; readonly by?: Date }
   | { readonly kind: 'end' };
 
 /** How far a plan got. */
@@ -52,9 +52,24 @@ export function reportPass(facts: PassFacts): Report {
   const { next, ...judged } = judgeHost(facts) ?? judgeSource(facts);
   const { decision, trusted, store, runtime, warnings } = facts;
   return {
-    next,
+    next: decision.graceEnds === undefined ? next : noLaterThan(decision.graceEnds, next),
     status: { ...judged, trusted, observed: decision.observed, findings: decision.findings, store, runtime, warnings },
   };
+}
+
+function noLaterThan(at: Date, next: Next): Next {
+  switch (next.kind) {
+    case 'resync':
+      return { kind: 'at', at };
+    case 'at':
+      return next.at < at ? next : { kind: 'at', at };
+    case 'back-off':
+      return { ...next, by: at };
+    case 'end':
+      return next;
+    default:
+      return next satisfies never;
+  }
 }
 
 /** A pass that could not even observe. */

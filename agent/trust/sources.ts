@@ -19,6 +19,7 @@ export function mergeDecisions(first: SourceDecision, second: SourceDecision): S
   const added = other.certificates.filter(({ certificate }) => !known.has(certificate.fingerprint));
   const certificates = [...one.certificates, ...added];
   const isFirst = weight(one.verdict) >= weight(other.verdict);
+  const graces = [one, other].flatMap(({ verdict }) => (verdict.kind === 'leaving' ? [verdict.until.getTime()] : []));
   const areBoth = one.verdict.kind === 'admitted' && other.verdict.kind === 'admitted';
   return {
     source: areBoth ? `${first.source} and ${second.source}` : (isFirst ? first : second).source,
@@ -29,6 +30,7 @@ export function mergeDecisions(first: SourceDecision, second: SourceDecision): S
       verdict: isFirst ? one.verdict : other.verdict,
       // Those of whom the verdict speaks come first.
       findings: isFirst ? [...one.findings, ...other.findings] : [...other.findings, ...one.findings],
+      ...(graces.length > 0 && { graceEnds: new Date(Math.min(...graces)) }),
     },
   };
 }

@@ -5,7 +5,7 @@ import { bootFile, createFileSource, withBoot } from '../../agent/host/boot.ts';
 import type { Host } from '../../agent/host/host.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import type { SourceSnapshot } from '../../agent/trust/source.ts';
-import { createCertificate, type TestCertificate } from '../support/certificates.ts';
+import { createCertificate, fixedNow, type TestCertificate } from '../support/certificates.ts';
 import { anchors, bundle, nameOf } from '../support/debian.ts';
 import { bundleOf, openSandbox } from '../support/host-steps.ts';
 import { type Passed, type PassOptions, pass, present } from '../support/passes.ts';
@@ -207,6 +207,18 @@ test('a file that goes away keeps its trust for the grace, as a Secret does', as
   await node.remove(bootFile);
   assert.deepEqual(outcome(await passWithFile(node, absent)), ['Waiting', 'SourceDeleted']);
   assert.deepEqual(outcome(await passWithFile(node, absent, { at: 600 })), ['Synced', '']);
+  assert.deepEqual(await ownAnchors(node), []);
+});
+
+test('beside a Secret that is rejected, the grace of a file that is gone ends in time', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await passWithFile(node, absent);
+  await node.remove(bootFile);
+  const during = await passWithFile(node, present(leaf));
+  const end = new Date(fixedNow.getTime() + 600_000);
+  assert.deepEqual([outcome(during), during.next], [['Rejected', 'NotCa'], { kind: 'at', at: end }]);
+  await passWithFile(node, present(leaf), { at: 600 });
   assert.deepEqual(await ownAnchors(node), []);
 });
 

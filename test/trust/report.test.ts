@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AgentError } from '../../agent/errors.ts';
 import { emptyBundle } from '../../agent/trust/bundle.ts';
 import { type Decision, decideTrust, keepTrust, type Verdict, withdrawTrust } from '../../agent/trust/desired.ts';
-import { type PassFacts, reportFailure, reportPass } from '../../agent/trust/report.ts';
+import { type Next, type PassFacts, reportFailure, reportPass } from '../../agent/trust/report.ts';
 import { makeBundle, makeCertificate } from '../support/bundles.ts';
 import { fixedNow } from '../support/certificates.ts';
 
@@ -90,6 +90,22 @@ test('what waits names its time, and that is when it is looked at again', () => 
     assert.deepEqual(judge(leaving), ['Waiting', code, 'at']);
     for (const facts of [restart, leaving]) assert(told(facts).includes(until.toISOString()), told(facts));
   }
+});
+
+test("a grace that ends while something else is told has its pass at its end, or at the other's time if that is sooner", () => {
+  const graceEnds = new Date(fixedNow.getTime() + 600_000);
+  const [sooner, later] = [-1, 1].map((offset) => new Date(graceEnds.getTime() + offset)) as [Date, Date];
+  const next = (decision: Decision, carried: PassFacts['carried'] = { kind: 'done' }): Next =>
+    reportPass(factsOf({ decision: { ...decision, graceEnds }, carried })).next;
+  assert.deepEqual(next(decide({ bad: 'x' })), { kind: 'at', at: graceEnds });
+  assert.deepEqual(next(admitted, { kind: 'waiting', unit, until: sooner }), { kind: 'at', at: sooner });
+  assert.deepEqual(next(admitted, { kind: 'waiting', unit, until: later }), { kind: 'at', at: graceEnds });
+  const silent = decideTrust(
+    { kind: 'unavailable', code: 'SourceUnavailable', evidence: '', retryAfterMs: 9 },
+    context,
+  );
+  assert.deepEqual(next(silent), { kind: 'back-off', retryAfterMs: 9, by: graceEnds });
+  assert.deepEqual(next(withdrawTrust(source)), { kind: 'end' });
 });
 
 test('no news is a failure that says so, with the evidence, and backs off as long as the peer wishes', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { emptyBundle } from '../../agent/trust/bundle.ts';
-import { type DecisionContext, decideTrust, withdrawTrust } from '../../agent/trust/desired.ts';
+import { type Decision, type DecisionContext, decideTrust, withdrawTrust } from '../../agent/trust/desired.ts';
 import type { SourceSnapshot } from '../../agent/trust/source.ts';
 import { mergeDecisions, type SourceDecision } from '../../agent/trust/sources.ts';
 import { createCertificate, fixedNow, type TestCertificate } from '../support/certificates.ts';
@@ -100,6 +100,19 @@ test('a verdict comes with its own findings first, the empty Secret beside a rej
   const merged = mergeDecisions({ source: secret, decision: leaving }, told(file, bad));
   assert.deepEqual([merged.source, merged.decision.findings[0]?.code], [file, 'NoCertificate']);
   assert.equal(merged.decision.findings.length, 2);
+});
+
+test('the end of the first grace that runs is known, whatever is told', () => {
+  const leaving = (seconds: number): Decision => ({
+    ...told(secret, holding(one)).decision,
+    verdict: { kind: 'leaving', code: 'SourceDeleted', until: new Date(fixedNow.getTime() + seconds * 1000) },
+  });
+  const graceEnds = (first: Decision, second: Decision): Date | undefined =>
+    mergeDecisions({ source: secret, decision: first }, { source: file, decision: second }).decision.graceEnds;
+  const [rejected, soon] = [told(secret, bad).decision, new Date(fixedNow.getTime() + 1000)];
+  assert.deepEqual(graceEnds(rejected, leaving(1)), soon);
+  assert.deepEqual(graceEnds(leaving(2), leaving(1)), soon);
+  assert.equal(graceEnds(rejected, rejected), undefined);
 });
 
 test('to withdraw is told whatever the file says, and what the file holds stays', () => {

@@ -68,7 +68,7 @@ export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_00
       if (signal.aborted) throw signal.reason;
       if (error instanceof KubeError) throw error;
       if (watchdog.signal.aborted) throw new KubeError(failureOfSilence(server, request, watchdog.patienceMs()), error);
-      throw new KubeError(failureOfThrown(server, request, error), error);
+      throw new KubeError(failureOfThrown(server, request, error, access.authority), error);
     } finally {
       watchdog.stop();
     }

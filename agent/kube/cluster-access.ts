@@ -20,6 +20,8 @@ export interface Credentials extends Omit<RequestOptions, 'headers'> {
 export interface ClusterAccess {
   /** Base URL of the API server without a slash at its end; it may have a path. */
   readonly url: string;
+  /** For people: where the roots are from that its certificate is judged by. */
+  readonly authority: string;
   /** Anew for each request: tokens and roots rotate. */
   authorize(): Promise<Credentials>;
 }
@@ -40,12 +42,14 @@ export function accessFromPod(env: NodeJS.ProcessEnv, folder = serviceAccount): 
     const evidence = `the pod is not told where its API server is: KUBERNETES_SERVICE_HOST is "${host}", KUBERNETES_SERVICE_PORT "${port}"`;
     throw new KubeError({ kind: 'misconfigured', evidence });
   }
+  const authority = join(folder, 'ca.crt');
   return {
     url,
+    authority: `the ServiceAccount's CA (${authority})`,
     async authorize() {
-      const [token, ca] = await Promise.all(['token', 'ca.crt'].map((name) => readFile(join(folder, name), 'utf8')));
+      const [token, ca] = await Promise.all([join(folder, 'token'), authority].map((path) => readFile(path, 'utf8')));
       // Without a root of its own Node.js would take its built-in ones.
-      if (!ca?.includes('-----BEGIN')) throw new Error(`${join(folder, 'ca.crt')} holds no certificate`);
+      if (!ca?.includes('-----BEGIN')) throw new Error(`${authority} holds no certificate`);
       return { ca, agent: false, headers: { Authorization: `Bearer ${token?.trim()}` } };
     },
   };

@@ -9,14 +9,17 @@ export function failureOfSilence(server: string, asked: Asked, patienceMs: numbe
   return { kind: 'timed-out', evidence: `${server} gave no answer to ${describe(asked)} for ${patienceMs / 1000} s` };
 }
 
-/** What was thrown: the network, the name service or TLS. */
-export function failureOfThrown(server: string, asked: Asked, error: unknown): KubeFailure {
+/** What was thrown: the network, the name service or TLS. The authority is where the roots are from. */
+export function failureOfThrown(
+  server: string,
+  asked: Asked,
+  error: unknown,
+  authority = 'the certificate-authority',
+): KubeFailure {
   const code = networkCode(error);
-  if (code !== undefined && (code in tlsRemedies || /^ERR_(SSL|TLS)_|^EPROTO$/.test(code))) {
-    return {
-      kind: 'tls',
-      evidence: `TLS with ${server} failed (${code}): ${tlsRemedies[code] ?? 'no secure connection'}`,
-    };
+  if (code !== undefined && (code in tlsTexts || /^ERR_(SSL|TLS)_|^EPROTO$/.test(code))) {
+    const text = tlsTexts[code]?.(authority) ?? 'no secure connection';
+    return { kind: 'tls', evidence: `TLS with ${server} failed (${code}): ${text}` };
   }
   const what = code === undefined ? errorText(error) : (networkTexts[code] ?? 'no answer');
   const suffix = code === undefined ? '' : ` (${code})`;
@@ -31,11 +34,11 @@ function networkCode(error: unknown): string | undefined {
   return undefined;
 }
 
-const wrongAuthority = "the kubeconfig's certificate-authority does not match the server's certificate";
-const outOfTime = "the server's certificate is not valid at this machine's time; look at both";
+const wrongAuthority = (authority: string): string => `${authority} does not match the server's certificate`;
+const outOfTime = (): string => "the server's certificate is not valid at this machine's time; look at both";
 
 // The codes of OpenSSL's verification as Node names them.
-const tlsRemedies: Readonly<Record<string, string>> = {
+const tlsTexts: Readonly<Record<string, (authority: string) => string>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: wrongAuthority,
   SELF_SIGNED_CERT_IN_CHAIN: wrongAuthority,
   UNABLE_TO_GET_ISSUER_CERT: wrongAuthority,
@@ -47,7 +50,7 @@ const tlsRemedies: Readonly<Record<string, string>> = {
   INVALID_CA: wrongAuthority,
   CERT_HAS_EXPIRED: outOfTime,
   CERT_NOT_YET_VALID: outOfTime,
-  ERR_TLS_CERT_ALTNAME_INVALID: "the server's certificate is not for this host name",
+  ERR_TLS_CERT_ALTNAME_INVALID: () => "the server's certificate is not for this host name",
 };
 
 const networkTexts: Readonly<Record<string, string>> = {

@@ -32,6 +32,7 @@ export function accessFromKubeconfig(path?: string): ClusterAccess {
   }
   return {
     url,
+    authority: "the kubeconfig's certificate-authority",
     async authorize() {
       const options: RequestOptions = {};
       await config.applyToHTTPSOptions(options);

@@ -2,7 +2,7 @@
 // source; at once, since whoever types it has chosen the moment.
 
 import { AgentError } from '../errors.ts';
-import { bootFile, createFileSource } from '../host/boot.ts';
+import { bootFile, createFileSource, planRetirement, type Retirement } from '../host/boot.ts';
 import { type Host, openHost } from '../host/host.ts';
 import { lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
@@ -118,13 +118,16 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
   const root = createHostRoot(values.hostRoot);
   const now = (): Date => new Date();
   const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now, healthTimeoutMs: values.healthTimeout });
-  if (values.dryRun) return describePlan(wish, await open(), values.json, terminal, signal);
   const host = await open(); // a folder that is no host we know gets not even a lock
+  const retirement = wish.retiresBoot === true ? await planRetirement(root) : [];
+  if (values.dryRun) return describePlan(wish, retirement, host, values.json, terminal, signal);
   const lock = await lockHost(root);
   try {
     await host.sweep();
-    const retired = wish.retiresBoot === true ? await host.retireBoot(signal) : [];
-    if (!values.json) for (const what of retired) terminal.out(`done: ${what}\n`);
+    for (const { sentence: what, carryOut } of retirement) {
+      await carryOut();
+      if (!values.json) terminal.out(`done: ${what}\n`);
+    }
     const outcome = await reconcile(
       {
         ...wish,
@@ -141,7 +144,7 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
       },
       signal,
     );
-    printOutcome(outcome, values.json, terminal);
+    printOutcome(outcome, retirement, values.json, terminal);
     return exitCodeOf(outcome);
   } finally {
     await lock.release();
@@ -150,6 +153,7 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
 
 async function describePlan(
   wish: Wish,
+  retirement: readonly Retirement[],
   host: Host,
   json: boolean,
   terminal: Terminal,
@@ -165,7 +169,7 @@ async function describePlan(
     const { type } = decision.verdict;
     tellReason('apply', explainOperational('SourceWrongType', { source, type }), terminal);
   }
-  const steps = plan.map(describeStep);
+  const steps = sentencesOf(retirement, plan);
   if (json) terminal.out(`${JSON.stringify({ version: 1, accepted, steps, findings: decision.findings }, null, 2)}\n`);
   else {
     printFindings(decision.findings, terminal);
@@ -175,13 +179,22 @@ async function describePlan(
   return accepted ? 0 : 1;
 }
 
+function sentencesOf(retirement: readonly Retirement[], steps: readonly Step[]): readonly string[] {
+  return [...retirement.map(({ sentence: what }) => what), ...steps.map(describeStep)];
+}
+
 function printFindings(findings: readonly Finding[], terminal: Terminal): void {
   for (const finding of findings) {
     terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
   }
 }
 
-function printOutcome({ status, steps }: Outcome, json: boolean, terminal: Terminal): void {
+function printOutcome(
+  { status, steps }: Outcome,
+  retirement: readonly Retirement[],
+  json: boolean,
+  terminal: Terminal,
+): void {
   const { state, reason, message, observed } = status;
   if (json) {
     const details = JSON.parse(formatDetails(status)) as object;
@@ -192,7 +205,7 @@ function printOutcome({ status, steps }: Outcome, json: boolean, terminal: Termi
       message,
       bundle: status.trusted?.bundle,
       observed,
-      steps: steps.map(describeStep),
+      steps: sentencesOf(retirement, steps),
     };
     terminal.out(`${JSON.stringify({ ...facts, ...details }, null, 2)}\n`);
     return;

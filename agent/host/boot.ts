@@ -8,18 +8,16 @@ import { AgentError } from '../errors.ts';
 import type { BundleDigest } from '../trust/bundle.ts';
 import type { RuntimeMark, RuntimeRecord } from '../trust/observation.ts';
 import type { Source } from '../trust/source.ts';
-import type { Commands } from './commands.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
 
 export const bootFile = '/etc/node-trust/certificates.pem';
 const bootUnit = 'node-trust-boot.service';
-const bootUnitPath = `/etc/systemd/system/${bootUnit}`;
+const unitFolder = '/etc/systemd/system';
 /** Below /run, which no boot outlives. */
 export const bootRecord = '/run/node-trust-agent/boot';
 /** What the last boot has installed, for the next one. */
 const bootList = `${stateFolder}/boot.list`;
-const systemctlTimeoutMs = 10_000;
 
 /** The machine's own file as a source; it is read below the host's root. */
 export function createFileSource(root: HostRoot, path: string): Source {
@@ -78,19 +76,45 @@ async function readRecord(root: HostRoot): Promise<BootRecord | undefined> {
   return { bundle, store, before, after };
 }
 
-/** So that the next boot installs nothing: the unit is disabled and the file moved aside. Answers with what was done. */
-export async function retireBoot(root: HostRoot, commands: Commands, signal: AbortSignal): Promise<readonly string[]> {
-  const done: string[] = [];
-  if ((await root.readFile(bootUnitPath)) !== 'absent') {
-    await commands.run('systemctl', ['disable', bootUnit], { timeoutMs: systemctlTimeoutMs }, signal);
-    done.push(`disable ${bootUnit}`);
-  }
+/** A step towards a machine that installs nothing at its next boot. */
+export interface Retirement {
+  readonly sentence: string;
+  carryOut(): Promise<void>;
+}
+
+/**
+ * What is there to be done: the unit disabled, by the links alone that systemctl would remove, since a root under construction
+ * has no systemctl; the file moved aside; what the last boot has installed forgotten.
+ */
+export async function planRetirement(root: HostRoot): Promise<readonly Retirement[]> {
+  const steps = (await findEnablement(root)).map(
+    (link): Retirement => ({ sentence: `disable ${bootUnit}: remove ${link}`, carryOut: () => root.remove(link) }),
+  );
   const content = await root.readFile(bootFile);
   if (content !== 'absent') {
-    await root.writeFile(`${bootFile}.removed`, content, 0o600); // whatever is in it
-    await root.remove(bootFile);
-    done.push(`move ${bootFile} aside, to ${bootFile}.removed`);
+    const aside = `${bootFile}.removed`;
+    steps.push({
+      sentence: `move ${bootFile} aside, to ${aside}`,
+      async carryOut() {
+        await root.writeFile(aside, content, 0o600); // whatever is in it
+        await root.remove(bootFile);
+      },
+    });
   }
-  await root.remove(bootList);
-  return done;
+  if ((await root.readFile(bootList)) !== 'absent')
+    steps.push({ sentence: `remove ${bootList}`, carryOut: () => root.remove(bootList) });
+  return steps;
+}
+
+/** Links to the unit in folders of other units, which is what `systemctl enable` makes (systemd.unit(5)). */
+async function findEnablement(root: HostRoot): Promise<readonly string[]> {
+  const entries = await root.readFolder(unitFolder);
+  const folders = (entries === 'absent' ? [] : entries).filter(({ name }) => /\.(wants|requires|upholds)$/.test(name));
+  const links: string[] = [];
+  for (const { name } of folders) {
+    const folder = posix.join(unitFolder, name);
+    const units = await root.readFolder(folder);
+    if (units !== 'absent' && units.some((unit) => unit.name === bootUnit)) links.push(posix.join(folder, bootUnit));
+  }
+  return links;
 }

@@ -15,7 +15,7 @@ import {
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { readAksLeftovers } from './aks-leftovers.ts';
-import { bootRecord, retireBoot, withBoot } from './boot.ts';
+import { bootRecord, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
@@ -32,8 +32,6 @@ export interface Host {
   readonly facts: FactsFile;
   /** Certificates that lie there from AKS's retired preview, with their files. */
   readLeftovers(): ReturnType<typeof readAksLeftovers>;
-  /** Sees to it that the next boot installs nothing; answers with what was done. */
-  retireBoot(signal: AbortSignal): Promise<readonly string[]>;
   /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
   sweep(): Promise<void>;
   /** A glance does for a pass with nothing to do; a proof asks the service manager. */
@@ -172,7 +170,6 @@ export async function openHost(options: HostOptions): Promise<Host> {
       }
       await root.removeFolder(stageFolder);
     },
-    retireBoot: (signal) => retireBoot(root, commands, signal),
     readLeftovers: () => readAksLeftovers(root),
     async observe(look, signal) {
       const { runtime: known, withdrawn = [] } = await facts.read();

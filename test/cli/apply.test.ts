@@ -159,7 +159,16 @@ test("remove leaves the machine's own certificates, and with --all takes them an
   const kept = await nodeTrust(['remove', '--host-root', node.root]);
   assert.deepEqual([kept.code, (await node.list(anchors)).length], [0, 2], kept.out + kept.err);
   assert.match(kept.out, /2 certificates of the machine's own file stay/);
-  const gone = await nodeTrust(['remove', '--all', '--host-root', node.root]);
+  await node.link('/etc/systemd/system/multi-user.target.wants/node-trust-boot.service', '../node-trust-boot.service');
+  const all = ['remove', '--all', '--host-root', node.root];
+  const [planned, asJson] = [await nodeTrust([...all, '--dry-run']), await nodeTrust([...all, '--dry-run', '--json'])];
+  assert.match(planned.out, /^would disable node-trust-boot\.service: .*\nwould move .* aside, .*\nwould build /);
+  assert.equal((await node.list(anchors)).length, 2);
+  const gone = await nodeTrust(all);
   assert.deepEqual([gone.code, await node.list(anchors)], [0, []], gone.out + gone.err);
+  assert.deepEqual(
+    gone.out.split('\n').flatMap((line) => (line.startsWith('done: ') ? [line.slice(6)] : [])),
+    (JSON.parse(asJson.out) as { readonly steps: readonly string[] }).steps,
+  );
   assert.equal(await node.read(`${file}.removed`), own.map(({ pem }) => pem).join('\n'));
 });

@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { bootFile, createFileSource, withBoot } from '../../agent/host/boot.ts';
+import { bootFile, createFileSource, planRetirement, withBoot } from '../../agent/host/boot.ts';
 import type { Host } from '../../agent/host/host.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import type { SourceSnapshot } from '../../agent/trust/source.ts';
 import { createCertificate, fixedNow, type TestCertificate } from '../support/certificates.ts';
 import { anchors, bundle, nameOf } from '../support/debian.ts';
-import { bundleOf, openSandbox } from '../support/host-steps.ts';
+import { bundleOf } from '../support/host-steps.ts';
 import { type Passed, type PassOptions, pass, present } from '../support/passes.ts';
 import { createEmptyRoot, createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 
-const { signal } = new AbortController();
 const unit = 'containerd.service';
-const bootUnit = '/etc/systemd/system/node-trust-boot.service';
 const [early, late] = ['Early Root', 'Late Root'].map((subject) => createCertificate({ subject })) as [
   TestCertificate,
   TestCertificate,
@@ -232,21 +230,33 @@ test('a file that cannot be read is not one that is gone', async () => {
   assert.deepEqual(await ownAnchors(node), [nameOf(early)]);
 });
 
-test('retired, the unit is not started at the next boot, and the file lies beside where it was', async () => {
-  await using node = await createSandbox({ roots: 1 });
-  const host = await openSandbox(node);
-  assert.deepEqual(await host.retireBoot(signal), []);
-  await boot(node, early);
-  await node.write(bootUnit, '[Unit]\n');
-  const wanted = '/etc/systemd/system/multi-user.target.wants/node-trust-boot.service';
-  await node.write(wanted, '');
-  const list = '/var/lib/node-trust-agent/boot.list';
-  await node.write(list, nameOf(early));
-  assert.equal((await host.retireBoot(signal)).length, 2);
-  await assert.rejects(node.read(list), { code: 'ENOENT' });
-  await assert.rejects(node.read(wanted), { code: 'ENOENT' });
-  await assert.rejects(node.read(bootFile), { code: 'ENOENT' });
-  assert.equal(await node.read(`${bootFile}.removed`), early.pem);
+test('retired, no unit wants to be started with the one of the boot, and the file lies beside where it was', async () => {
+  await using host = await createEmptyRoot(); // not even a systemctl is there
+  const root = createHostRoot(host.root);
+  assert.deepEqual(await planRetirement(root), []);
+  await host.write(bootFile, early.pem);
+  const [units, list] = ['/etc/systemd/system', '/var/lib/node-trust-agent/boot.list'];
+  await host.write(list, `${nameOf(early)}\n`);
+  await host.write(`${units}/node-trust-boot.service`, '[Unit]\n');
+  const links = ['multi-user.target.wants', 'containerd.service.requires'].map((folder) => `${units}/${folder}`);
+  for (const folder of links) await host.link(`${folder}/node-trust-boot.service`, '../node-trust-boot.service');
+  await host.link(`${units}/multi-user.target.wants/containerd.service`, '/lib/systemd/system/containerd.service');
+
+  const steps = await planRetirement(root);
+  assert.deepEqual(steps.map(({ sentence }) => sentence).sort(), [
+    `disable node-trust-boot.service: remove ${links[1]}/node-trust-boot.service`,
+    `disable node-trust-boot.service: remove ${links[0]}/node-trust-boot.service`,
+    `move ${bootFile} aside, to ${bootFile}.removed`,
+    `remove ${list}`,
+  ]);
+  assert.equal(await host.read(bootFile), early.pem, 'a plan does nothing');
+  for (const step of steps) await step.carryOut();
+  assert.deepEqual(await planRetirement(root), []);
+  assert.deepEqual(await host.list('/etc/node-trust'), ['certificates.pem.removed']);
+  assert.equal(await host.read(`${bootFile}.removed`), early.pem);
+  assert.deepEqual(await host.list(`${units}/multi-user.target.wants`), ['containerd.service']);
+  assert.deepEqual(await host.list('/var/lib/node-trust-agent'), []);
+  assert((await host.list(units)).includes('node-trust-boot.service'), 'the unit itself is whose who has put it there');
 });
 
 async function ownAnchors(node: Sandbox): Promise<readonly string[]> {

@@ -133,10 +133,6 @@ start() {
 }
 for last; do :; done
 if [ "$last" != ${unit} ]; then
-  if [ "$1" = disable ] && [ -e '${root}/etc/systemd/system/'"$last" ]; then
-    rm -f '${root}/etc/systemd/system/'*.wants/"$last"
-    exit 0
-  fi
   [ "$1" = show ] || { echo "Unit $last not found." >&2; exit 5; }
   printf 'LoadState=not-found\\nActiveState=inactive\\nSubState=dead\\nInvocationID=\\n'
   exit 0

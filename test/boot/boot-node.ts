@@ -44,9 +44,11 @@ export function linkPrograms(names: readonly string[], target: (name: string) =>
   return folder;
 }
 
-/** All that a node without the GNU tools, openssl and timeout must have. */
+/** All that a node without the GNU tools and openssl must have. */
 export const needed =
-  'awk base64 cat chmod cut fold grep mkdir mv od rm sed sh sha256sum sleep sort sync tail tr true wc'.split(' ');
+  'awk base64 cat chmod cut fold grep mkdir mv od rm sed sh sha256sum sleep sort sync tail timeout tr true wc'.split(
+    ' ',
+  );
 
 const systemPath = '/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -94,7 +96,7 @@ export const dash: Shell = {
   boot: ({ root }, more = {}) => run([dashPath ?? 'sh', script], { PATH: systemPath, NODE_TRUST_ROOT: root, ...more }),
 };
 
-const busyboxPrograms = busyboxPath === undefined ? '' : linkPrograms([...needed, 'timeout'], () => busyboxPath);
+const busyboxPrograms = busyboxPath === undefined ? '' : linkPrograms(needed, () => busyboxPath);
 
 /** What is sh on most of the others. */
 export const bash: Shell = {

@@ -4,11 +4,13 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createFileSource } from '../../agent/host/boot.ts';
+import { createFactsFile } from '../../agent/host/facts.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
+import type { SourceMemory } from '../../agent/trust/desired.ts';
 import { createCertificate, type TestCertificate } from '../support/certificates.ts';
 import { assertTrusted, anchors as debianAnchors, nameOf, trustOf } from '../support/debian.ts';
 import { bundleOf, parse } from '../support/host-steps.ts';
-import { pass } from '../support/passes.ts';
+import { pass, present } from '../support/passes.ts';
 import { createSandbox, type Sandbox } from '../support/sandbox.ts';
 import {
   allShells,
@@ -19,6 +21,7 @@ import {
   debian,
   families,
   findProgram,
+  input,
   linkPrograms,
   list,
   listOurs,
@@ -169,26 +172,54 @@ under('what left the file since an earlier boot is removed, and nothing else is'
   assert((await node.list(debian.anchors)).includes('corp.crt'));
 });
 
-under('with records of the agent nothing is removed', async (shell) => {
+under('what left the file stays while the cluster wants it, by the records of the agent', async (shell) => {
   await using node = await createBootNode();
-  await write(node, one, two);
+  await write(node, one, two, three);
   await assertBooted(shell, node);
-  await node.write(state, '{}');
-  await write(node, two);
+  const facts = createFactsFile(createHostRoot(node.root));
+  const remembered = (source: string, ...certificates: readonly TestCertificate[]): SourceMemory => ({
+    source,
+    certificates: certificates.map(({ pem }) => ({ entry: 'ca.pem', pem })),
+    observed: '',
+    onDelete: 'grace',
+  });
+  await facts.update({ local: remembered('file', one, two, three), source: remembered('secret', two) });
+  await write(node, three);
   await assertBooted(shell, node);
-  assert.deepEqual(await node.anchors(), filesOf(node, one, two));
-  assert.equal((await node.calls()).length, 1);
-  assert.equal(await node.read(list), `${nameOf(two)}\n`);
+  assert.deepEqual(await node.anchors(), filesOf(node, two, three));
+  await facts.update({ source: remembered('secret') });
+  await assertBooted(shell, node);
+  assert.deepEqual(await node.anchors(), filesOf(node, three));
+  assert.equal(await node.read(list), `${nameOf(three)}\n`);
 });
 
-under("a certificate that was there before the boot is not taken for the boot's own", async (shell) => {
+for (const [title, records] of [
+  ['are torn', '{"version": 1'],
+  ['are of a newer agent', '{\n  "version": 2,\n  "source": {}\n}\n'],
+] as const) {
+  under(`with records of the agent that ${title} nothing is removed until they are gone`, async (shell) => {
+    await using node = await createBootNode();
+    await write(node, one, two);
+    await assertBooted(shell, node);
+    await node.write(state, records);
+    await write(node, two);
+    await assertBooted(shell, node);
+    assert.deepEqual(await node.anchors(), filesOf(node, one, two));
+    assert.equal((await node.calls()).length, 1);
+    await node.remove(state);
+    await assertBooted(shell, node);
+    assert.deepEqual(await node.anchors(), filesOf(node, two));
+  });
+}
+
+under('what stands in the file is on the list, whoever has installed it', async (shell) => {
   await using node = await createBootNode();
-  await node.write(`${debian.anchors}/${nameOf(one)}.crt`, one.pem);
+  await node.write(`${debian.anchors}/${nameOf(one)}.crt`, one.pem); // by an agent that follows the file
   await write(node, one, two);
   await assertBooted(shell, node);
   await write(node, two);
   await assertBooted(shell, node);
-  assert.deepEqual(await node.anchors(), filesOf(node, one, two));
+  assert.deepEqual(await node.anchors(), filesOf(node, two));
 });
 
 under('a list with other lines than names removes no other file', async (shell) => {
@@ -420,3 +451,31 @@ under(
   handOver,
   [dash],
 );
+
+const leaveFile = async (shell: Shell): Promise<void> => {
+  await using node = await createDebianNode();
+  await node.runtime.systemctl('stop', 'containerd.service');
+  await write(node, one, two, three);
+  assert.equal((await shell.boot(node)).code, 0);
+  await node.runtime.systemctl('start', 'containerd.service');
+  const local = createFileSource(createHostRoot(node.root), input);
+  assert.equal((await pass(node, present(two), { local })).status.state, 'Synced');
+
+  await write(node, three);
+  await node.remove('/run/node-trust-agent').catch(() => {}); // a reboot
+  await node.runtime.systemctl('stop', 'containerd.service');
+  assert.equal((await shell.boot(node)).code, 0);
+  await node.runtime.systemctl('start', 'containerd.service');
+  await assertTrusted(node, [two, three]);
+  assert(!(await node.read(debian.bundle)).includes(one.pem));
+  assert(!(await node.runtime.trustPool()).includes(one.pem), 'before any agent comes');
+  const { status, steps } = await pass(node, present(two), { local });
+  assert.equal(status.state, 'Synced', status.message);
+  assert.deepEqual(
+    steps.map(({ kind }) => kind),
+    ['await-healthy', 'note-loaded'],
+  );
+};
+under('after an agent, too, what left the file is gone with the next boot, but for what the cluster wants', leaveFile, [
+  dash,
+]);

@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -12,6 +14,7 @@ import { parseFlags } from '../agent/cli/flags.ts';
 import { runFlags } from '../agent/cli/run.ts';
 import { serveEndpoints } from '../agent/endpoints.ts';
 import manifest from '../package.json' with { type: 'json' };
+import { temporaryFolder } from './support/api-fixture.ts';
 import type { Rule } from './support/api-requests.ts';
 import { createCertificate } from './support/certificates.ts';
 import { nodeTrust } from './support/command-line.ts';
@@ -35,6 +38,25 @@ for (const [name, manifests] of Object.entries({ ...built, 'overlays/uninstall':
     if (output === undefined) return;
     const byName = (one: Manifest, other: Manifest): number => (placeOf(one) < placeOf(other) ? -1 : 1);
     assert.deepEqual([...parseManifests(output)].sort(byName), [...manifests].sort(byName));
+  });
+}
+
+for (const document of ['README.md', 'docs/uninstalling.md']) {
+  test(`kubectl builds every kustomization of ${document}`, async (t) => {
+    const text = await readFile(new URL(`../${document}`, import.meta.url), 'utf8');
+    const blocks = [...text.matchAll(/^( *)```yaml\n(.*?)^ *```$/gms)].map(([, indent = '', block = '']) =>
+      block.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+    );
+    const kustomizations = blocks.filter((block) => block.startsWith('resources:'));
+    assert(kustomizations.length > 0);
+    for (const content of kustomizations) {
+      const place = temporaryFolder(t);
+      await symlink(folder, join(place, 'manifests'));
+      await writeFile(join(place, 'kustomization.yaml'), content);
+      const output = await kustomize(t, place);
+      if (output === undefined) return;
+      assert.notDeepEqual(ofKind(parseManifests(output), 'DaemonSet'), ofKind(built.base, 'DaemonSet'), content);
+    }
   });
 }
 

@@ -16,14 +16,19 @@ const unit = 'node-trust-boot.service';
 const bootAdmission = { maxCertificates: 10, allowNonCa: false } as const;
 /** As ExecStart= of the unit says. */
 const scriptPath = '/opt/node-trust/bin/node-trust-boot';
-/** A first boot has begun already; a runtime that runs by then has no containers yet that it could lose sight of. */
+const enable = `systemctl enable ${unit}`;
+/** In an image under construction nothing runs, and nothing can be asked: its first boot does the rest. */
+const unlessBooted = '[ -d /run/systemd/system ] || exit 0';
+/**
+ * A first boot has begun already, and what runs by then has read the store as it was. docker is left alone: its containers would
+ * end with it.
+ */
 const startCommands = [
   'systemctl daemon-reload',
-  `systemctl enable ${unit}`,
   `systemctl restart ${unit}`,
-  // The record names the process of containerd that ran while the store was rebuilt, if one did.
-  `if grep -q '^after [0-9a-f]*$' ${bootRecord}; then systemctl restart containerd.service; fi`,
-  'systemctl try-restart crio.service 2>/dev/null || :',
+  // The record names the process of containerd that ran while the store was rebuilt, if one did: once it is gone, all is done.
+  `if grep -sqx "after $(systemctl show --value -p InvocationID containerd.service)" ${bootRecord}; then systemctl restart containerd.service; fi`,
+  'systemctl try-restart crio.service k3s.service k3s-agent.service rke2-server.service rke2-agent.service 2>/dev/null || :',
 ];
 
 export const boot = defineCommand({
@@ -68,7 +73,7 @@ interface BootFile {
 
 /** https://docs.cloud-init.io/en/latest/reference/modules.html#write-files */
 function formatCloudInit(files: readonly BootFile[]): string {
-  return `#cloud-config\n${formatYaml({ write_files: files, runcmd: startCommands })}`;
+  return `#cloud-config\n${formatYaml({ write_files: files, runcmd: [enable, ...startCommands] })}`;
 }
 
 function formatScript(files: readonly BootFile[]): string {
@@ -77,7 +82,7 @@ function formatScript(files: readonly BootFile[]): string {
     return `mkdir -p ${folder}\ncat > ${path} <<'END OF FILE'\n${content}END OF FILE\nchmod ${permissions} ${path}\n`;
   });
   const header = '#!/bin/sh\n# Makes this node trust its own certificates, now and at each boot.\nset -eu\numask 022\n';
-  return `${header}\n${writes.join('\n')}\n${startCommands.join('\n')}\n`;
+  return `${header}\n${writes.join('\n')}\n${[enable, unlessBooted, ...startCommands].join('\n')}\n`;
 }
 
 function parseFormat(text: string): Format {

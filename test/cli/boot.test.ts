@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
@@ -50,23 +50,49 @@ test('the script writes the same files, byte for byte', async (t) => {
   const folder = temporaryFolder(t);
   const { code, out } = await nodeTrust(['boot', '--format', 'script', '-'], one.pem);
   assert.equal(code, 0);
-  // Into this folder instead of the root, and with a systemctl that only tells what it was asked.
-  const moved = out.replaceAll(/(mkdir -p |cat > |chmod \d+ )\//g, `$1${folder}/`);
-  const asked = join(folder, 'asked');
-  const script = join(folder, 'script');
-  await writeFile(script, moved.replace('set -eu', `set -eu\nsystemctl() { echo "$*" >> ${asked}; }`));
-  execFileSync('sh', [script]);
+  const asked = await provision(folder, out);
   assert.equal(await readFile(join(folder, 'etc/node-trust/certificates.pem'), 'utf8'), one.pem);
   assert.equal(
     await readFile(join(folder, 'opt/node-trust/bin/node-trust-boot'), 'utf8'),
     await image('node-trust-boot'),
   );
   assert.equal(await readFile(join(folder, unitPath), 'utf8'), await image('node-trust-boot.service'));
-  assert.match(
-    await readFile(asked, 'utf8'),
-    /^daemon-reload\nenable node-trust-boot\.service\nrestart node-trust-boot/,
-  );
+  assert.match(asked, /^enable node-trust-boot\.service\ndaemon-reload\nrestart node-trust-boot/);
 });
+
+test('containerd is restarted while the process runs that ran before the store was built, so the script may be run again', async (t) => {
+  const { out } = await nodeTrust(['boot', '--format', 'script', '-'], one.pem);
+  const restarts = async (after: string | undefined, runs: string): Promise<boolean> => {
+    const folder = temporaryFolder(t);
+    await mkdir(join(folder, 'run/node-trust-agent'), { recursive: true });
+    if (after !== undefined) await writeFile(join(folder, 'run/node-trust-agent/boot'), `version 1\nafter ${after}\n`);
+    return (await provision(folder, out, runs)).includes('restart containerd.service');
+  };
+  const [id, next] = ['0123456789abcdef0123456789abcdef', '00000000000000000000000000000000'];
+  assert.equal(await restarts(id, id), true);
+  assert.equal(await restarts(id, next), false);
+  assert.equal(await restarts('stopped', next), false);
+  assert.equal(await restarts('stopped', ''), false, 'containerd is not there');
+  assert.equal(await restarts(undefined, id), false);
+});
+
+test('in an image under construction the unit is enabled, and nothing is asked of a service manager that does not run', async (t) => {
+  const { out } = await nodeTrust(['boot', '--format', 'script', '-'], one.pem);
+  assert.equal(await provision(temporaryFolder(t), out, '', false), 'enable node-trust-boot.service\n');
+});
+
+/** Runs the script into this folder instead of the root, and tells what it has asked of systemctl. */
+async function provision(folder: string, text: string, invocationId = '', isBooted = true): Promise<string> {
+  const [asked, script] = [join(folder, 'asked'), join(folder, 'script')];
+  const moved = text
+    .replaceAll(/(mkdir -p |cat > |chmod \d+ )\//g, `$1${folder}/`)
+    .replaceAll(' /run/', ` ${folder}/run/`)
+    .replace('set -eu', `set -eu\nsystemctl() { echo "$*" >> ${asked}; [ "$1" != show ] || echo '${invocationId}'; }`);
+  await writeFile(script, moved);
+  if (isBooted) await mkdir(join(folder, 'run/systemd/system'), { recursive: true });
+  execFileSync('sh', [script]);
+  return readFile(asked, 'utf8');
+}
 
 test('the bundle has script and unit inside', async (t) => {
   const file = join(temporaryFolder(t), 'node-trust.mjs');

@@ -5,8 +5,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { farewellMs } from '../agent/agent.ts';
 import { createCertificate } from './support/certificates.ts';
 import { type Annotations, secret } from './support/cluster.ts';
+import { nodeTrust } from './support/command-line.ts';
 import { setStage } from './support/stage.ts';
 import { until } from './support/until.ts';
 
@@ -396,6 +398,35 @@ test('an agent that is told to end because its label went away takes the trust a
   await agent.stop();
   await stage.assertTrusts([], [corp]);
   assert.equal(stage.read()['state'], 'Disabled');
+});
+
+test('a farewell that hangs is given up within the time of its pod, and node-trust remove ends what it has begun', async (t) => {
+  const patience = new AbortController(); // ends when this test says so
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  t.mock.method(AbortSignal, 'timeout', (ms: number) => (ms === farewellMs ? patience.signal : timeout(ms)));
+  const label = { key: 'node-trust-agent/enabled', value: 'true' };
+  const stage = await setStage(t);
+  const { sandbox } = stage;
+  stage.labelNode({ [label.key]: label.value });
+  stage.apply({ a: corp.pem });
+  const agent = stage.run({ enabledBy: label });
+  await stage.says(isSynced);
+  const tool = '/usr/sbin/update-ca-certificates';
+  const hangs = `case "$*" in */stage/*) exec ${tool} "$@" ;; esac\ntouch '${sandbox.at('/run/hangs')}'\nexec sleep 600`;
+  await sandbox.write(tool, `#!/bin/sh\n${hangs}\n`, 0o755);
+  stage.labelNode({});
+  const ended = agent.stop();
+  await until(async () => (await sandbox.list('/run')).includes('hangs'));
+  patience.abort();
+  await ended;
+  assert(agent.log.some(({ msg }) => msg === 'leaving the pool was not finished'));
+  assert.match(await sandbox.read('/var/lib/node-trust-agent/state.json'), /"leaving": true/);
+  await stage.assertTrusts([corp], []);
+  await sandbox.remove(tool);
+  const { code, out, err } = await nodeTrust(['remove', '--host-root', sandbox.root]);
+  assert.equal(code, 0, out + err);
+  await stage.assertTrusts([], [corp]);
+  assert.deepEqual(await sandbox.list('/var/lib/node-trust-agent'), []);
 });
 
 test('an agent that is told to end otherwise takes nothing away', async (t) => {

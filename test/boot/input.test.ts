@@ -128,6 +128,17 @@ for (const [title, content, ...findings] of bad) {
   });
 }
 
+under('of a whole bundle no more is looked at than shows that it is one: a boot has little time', async (shell) => {
+  await using node = await createBootNode();
+  const broken = encodePem('CERTIFICATE', Buffer.from('not one'));
+  await node.write(input, `${pemOf(...cas)}\n${broken}${two.keyPem}`);
+  const line = 12 * (lineCount + 1);
+  assert.deepEqual(findingsOf(await shell.boot(node)), [
+    `${10 * (lineCount + 1) + 1} TooManyCertificates`,
+    `${line + 4} PrivateKey`,
+  ]);
+});
+
 under('what only openssl can tell is told where there is openssl', async (shell) => {
   const der = Buffer.from(one.der).fill(0, 40, 80);
   await using node = await createBootNode();

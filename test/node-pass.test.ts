@@ -142,7 +142,7 @@ test('a Node whose label this process never saw keeps what it has, and says so w
   labelNode({});
   api.delete(secret);
   assert.deepEqual(await restart()([], t.signal), { kind: 'resync' });
-  assert.deepEqual([read()['state'], read()['reason']], ['Waiting', 'NodeNotEnabled']);
+  assert.deepEqual([read()['state'], read()['reason'], read()['certificates']], ['Waiting', 'NodeNotEnabled', '1']);
   apply({ b: createCertificate({ subject: 'Next Root' }).pem });
   await restart()([], t.signal);
   await assertTrusts([corp], []);

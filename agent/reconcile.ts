@@ -13,6 +13,7 @@ import {
   type Decision,
   type DecisionContext,
   decideTrust,
+  forgetRemoved,
   keepTrust,
   rememberedPrints,
   type SourceMemory,
@@ -154,7 +155,8 @@ export async function decide(
   // What lies there and is not remembered as the other's is the last good set of a file that is there and says nothing good.
   const ofLocal = local && (await read(local));
   const unclaimed = ofLocal?.kind === 'absent' ? emptyBundle : without(rememberedPrints(facts.source));
-  const own = local && ofLocal && decideOne(local, ofLocal, { memory: facts.local, onHost: unclaimed });
+  const memory = forgetRemoved(facts.local, await host.readBootList(), onHost);
+  const own = local && ofLocal && decideOne(local, ofLocal, { memory, onHost: unclaimed });
   const rest = without(new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint)));
   const decision =
     aim === 'withdraw'

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
 import type { BundleDigest } from '../trust/bundle.ts';
-import type { RuntimeMark, RuntimeRecord } from '../trust/observation.ts';
+import { type AnchorName, parseAnchorName, type RuntimeMark, type RuntimeRecord } from '../trust/observation.ts';
 import type { Source } from '../trust/source.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
@@ -54,6 +54,14 @@ export async function withBoot(
   if (`sha256:${createHash('sha256').update(store).digest('hex')}` !== boot.store) return record;
   const { bundle, before, after } = boot;
   return { ...record, rebuild: { bundle, at: new Date(0).toISOString(), before, after, version } };
+}
+
+/** The anchors that stood in the file at the last boot that found it good; undefined where there was none. */
+export async function readBootList(root: HostRoot): Promise<ReadonlySet<AnchorName> | undefined> {
+  const bytes = await root.readFile(bootList);
+  if (bytes === 'absent') return undefined;
+  const lines = Buffer.from(bytes).toString('utf8').split('\n');
+  return new Set(lines.flatMap((line) => parseAnchorName(line, '') ?? []));
 }
 
 interface BootRecord {

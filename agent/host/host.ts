@@ -15,7 +15,7 @@ import {
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
 import { readAksLeftovers } from './aks-leftovers.ts';
-import { bootRecord, withBoot } from './boot.ts';
+import { bootRecord, readBootList, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
@@ -30,6 +30,8 @@ export interface Host {
   readonly keepsNonCa: boolean;
   readonly watched: readonly string[];
   readonly facts: FactsFile;
+  /** The anchors that stood in the machine's own file at its last boot; undefined where no boot has installed it. */
+  readBootList(): Promise<ReadonlySet<AnchorName> | undefined>;
   /** Certificates that lie there from AKS's retired preview, with their files. */
   readLeftovers(): ReturnType<typeof readAksLeftovers>;
   /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
@@ -170,6 +172,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       }
       await root.removeFolder(stageFolder);
     },
+    readBootList: () => readBootList(root),
     readLeftovers: () => readAksLeftovers(root),
     async observe(look, signal) {
       const { runtime: known, withdrawn = [] } = await facts.read();

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { type AdmissionOptions, type AdmittedCertificate, admit, type Finding } from './admission.ts';
 import { createBundle, emptyBundle, type TrustBundle } from './bundle.ts';
 import { type Fingerprint, parseCanonicalPem } from './certificate.ts';
+import { type AnchorName, anchorName } from './observation.ts';
 import type { Entries, OnDelete, SourceSnapshot } from './source.ts';
 
 /** Kept on the host's disk: the last set that was admitted, and since when the source is gone. */
@@ -89,6 +90,21 @@ export function withdrawTrust(source: string): Decision {
 /** What is remembered as this source's last good set. */
 export function rememberedPrints(memory: SourceMemory | undefined): ReadonlySet<Fingerprint> {
   return new Set(memory?.certificates.flatMap(({ pem }) => parseCanonicalPem(pem)?.fingerprint ?? []));
+}
+
+/** Without what is not on the host and was not in the machine's file at its last boot, where there was one: the boot took it away. */
+export function forgetRemoved(
+  memory: SourceMemory | undefined,
+  atBoot: ReadonlySet<AnchorName> | undefined,
+  onHost: TrustBundle,
+): SourceMemory | undefined {
+  if (memory === undefined || atBoot === undefined) return memory;
+  const known = new Set([...atBoot, ...onHost.certificates.map(({ fingerprint }) => anchorName(fingerprint))]);
+  const certificates = memory.certificates.filter(({ pem }) => {
+    const certificate = parseCanonicalPem(pem);
+    return certificate === undefined || known.has(anchorName(certificate.fingerprint));
+  });
+  return { ...memory, certificates };
 }
 
 function decidePresent(entries: Entries, onDelete: OnDelete, memory: SourceMemory, context: DecisionContext): Decision {

@@ -5,9 +5,11 @@ import {
   contentDigest,
   type DecisionContext,
   decideTrust,
+  forgetRemoved,
   keepTrust,
   withdrawTrust,
 } from '../../agent/trust/desired.ts';
+import { type AnchorName, anchorName } from '../../agent/trust/observation.ts';
 import type { Entries, OnDelete, SourceSnapshot } from '../../agent/trust/source.ts';
 import { makeBundle, makeCertificate } from '../support/bundles.ts';
 import { fixedNow } from '../support/certificates.ts';
@@ -181,6 +183,19 @@ test('a node outside of the pool keeps what it has; one that leaves has nothing'
   assert.equal(keepTrust({ ...after(good), onHost: makeBundle(two) }).desired.digest, makeBundle(two).digest);
   assert.equal(withdrawTrust(source).desired.digest, emptyBundle.digest);
   assert.deepEqual(withdrawTrust(source).memory.certificates, []);
+});
+
+test('of what is remembered of a file, what a later boot has taken away is forgotten, and nothing else', () => {
+  const three = makeCertificate('Root Three');
+  const file = present({ one: one.pem, two: two.pem, three: three.pem });
+  const { memory } = after(file);
+  const [nowhere, onHost] = [emptyBundle, makeBundle(three)];
+  const names = (atBoot: ReadonlySet<AnchorName> | undefined, lying = onHost): readonly string[] | undefined =>
+    forgetRemoved(memory, atBoot, lying)?.certificates.map(({ entry }) => entry);
+  assert.deepEqual(names(new Set([anchorName(two.fingerprint)])), ['three', 'two']);
+  assert.deepEqual(names(new Set(), nowhere), []);
+  assert.deepEqual(names(undefined, nowhere)?.length, 3, 'no boot has installed it');
+  assert.equal(forgetRemoved(undefined, new Set(), nowhere), undefined);
 });
 
 test('the digest of the content depends on names and bytes, not on their order, and runs nothing together', () => {

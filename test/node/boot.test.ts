@@ -3,10 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createCertificate } from '../support/certificates.ts';
+import { createCertificate, type TestCertificate } from '../support/certificates.ts';
 import { syncedWith } from '../support/cluster.ts';
 import { nodeTrust } from '../support/command-line.ts';
-import { setNodeStage } from './support/stage.ts';
+import { agentImage, importedName } from './support/images.ts';
+import { type NodeStage, setNodeStage } from './support/stage.ts';
 
 const [corp, next] = [createCertificate({ subject: 'Corp Root' }), createCertificate({ subject: 'Next Root' })];
 const file = '/etc/node-trust/certificates.pem';
@@ -21,9 +22,7 @@ test('booted with the file, a node pulls before any agent ran; the agent takes o
   ];
   const seen = async () => [await stage.invocationId(), await stage.digestStore()];
   assert.deepEqual(await pulls(), ['x509', 'x509']);
-  const { out: provision } = await nodeTrust(['boot', '--format', 'script', '-'], corp.pem);
-  await node.write('/root/provision', provision, 0o755);
-  await node.sh('/root/provision');
+  await provision(stage, corp);
   assert.deepEqual(await pulls(), ['pulled', 'x509'], 'at the first boot already');
   await node.reboot();
   assert.deepEqual(await pulls(), ['pulled', 'x509']);
@@ -43,22 +42,24 @@ test('booted with the file, a node pulls before any agent ran; the agent takes o
   assert.deepEqual(await seen(), changed);
   assert.equal(await second.stop(), 0);
 
+  await node.write(file, next.pem);
+  await node.reboot();
+  assert.deepEqual(await pulls(), ['x509', 'pulled'], 'what left the file is gone before any agent comes');
+
   await node.write(file, corp.pem.replaceAll('\n', '\r\n'));
   await node.reboot([unit]);
   assert.match(await node.sh(`journalctl -b --no-pager -u ${unit}`), /CrlfLineEndings.*line 1|line 1.*CrlfLineEndings/);
-  assert.deepEqual(await pulls(), ['pulled', 'pulled']);
+  assert.deepEqual(await pulls(), ['x509', 'pulled']);
   const broken = await seen();
   await stage.startAgent();
   await stage.says(({ state, reason }) => state === 'Rejected' && reason === 'CrlfLineEndings');
-  assert.equal(stage.read()['certificates'], '2');
+  assert.equal(stage.read()['certificates'], '1');
   assert.deepEqual(await seen(), broken);
 });
 
 test('a pool label that goes away takes what came from the cluster, and leaves what the node booted with', async (t) => {
   const stage = await setNodeStage(t, { 'registry.test': corp, 'next.test': next });
-  const { out: provision } = await nodeTrust(['boot', '--format', 'script', '-'], corp.pem);
-  await stage.node.write('/root/provision', provision, 0o755);
-  await stage.node.sh('/root/provision');
+  await provision(stage, corp);
   const before = await stage.digestStore();
   stage.apply({ 'next.pem': next.pem });
   const agent = await stage.startAgent();
@@ -70,3 +71,33 @@ test('a pool label that goes away takes what came from the cluster, and leaves w
   assert.equal(await stage.pull(stage.registries['registry.test']), 'pulled');
   assert.equal(await stage.pull(stage.registries['next.test']), 'x509');
 });
+
+test('provisioned again, nothing is restarted; remove --all leaves a node as it was, at its next boot, too', async (t) => {
+  const stage = await setNodeStage(t, { 'registry.test': corp });
+  const { node } = stage;
+  const before = await stage.digestStore();
+  await provision(stage, corp);
+  const id = await stage.invocationId();
+  await provision(stage, corp);
+  assert.equal(await stage.invocationId(), id);
+  // As docs/uninstalling.md says it for a node that has no such command.
+  const image = importedName(await agentImage());
+  await node.sh(`mkdir /mnt/node-trust && ctr -n k8s.io images mount ${image} /mnt/node-trust`);
+  await node.sh(
+    'cd /mnt/node-trust/usr && LD_LIBRARY_PATH=$PWD/lib local/bin/node local/lib/node-trust.mjs remove --all',
+  );
+  await node.sh('cd / && ctr -n k8s.io images unmount --rm /mnt/node-trust && rmdir /mnt/node-trust');
+  assert.equal(await stage.pull(stage.registries['registry.test']), 'x509');
+  await node.reboot();
+  assert.equal(await stage.pull(stage.registries['registry.test']), 'x509');
+  assert.equal(await stage.digestStore(), before);
+  assert.equal(await node.sh('ls /etc/node-trust /var/lib/node-trust-agent'), removedFiles);
+});
+
+const removedFiles = '/etc/node-trust:\ncertificates.pem.removed\n\n/var/lib/node-trust-agent:';
+
+async function provision({ node }: NodeStage, certificate: TestCertificate): Promise<void> {
+  const { out } = await nodeTrust(['boot', '--format', 'script', '-'], certificate.pem);
+  await node.write('/root/provision', out, 0o755);
+  await node.sh('/root/provision');
+}

@@ -4,6 +4,7 @@
 
 import { addAbortSignal } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { isatty } from 'node:tty';
 import manifest from '../package.json' with { type: 'json' };
 import { type Command, type ExitCode, maxInputBytes, type Terminal } from './cli/command.ts';
 
@@ -68,12 +69,18 @@ for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => ending
 // A reader that has seen enough (`| head`) is not a failure.
 process.stdout.on('error', () => process.exit());
 
+const isTty = isatty(1) && process.env['TERM'] !== 'dumb';
 process.exitCode = await main(
   process.argv.slice(2),
   {
     out: (output) => void process.stdout.write(output),
     err: (output) => void process.stderr.write(output),
     readInput: () => buffer(upTo(maxInputBytes + 1, addAbortSignal(ending.signal, process.stdin))),
+    isTty,
+    get columns() {
+      // A terminal that does not know its width says 0.
+      return isTty ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY;
+    },
     env: process.env,
   },
   ending.signal,

@@ -11,7 +11,7 @@ test('--version prints the version of the package', async () => {
   assert.deepEqual(await nodeTrust(['--version']), { code: 0, out: `${manifest.version}\n`, err: '' });
 });
 
-test('--help names every command, and every command has --help with its flags', async () => {
+test('--help names every command, and every command has --help with its flags and examples', async () => {
   const { code, out } = await nodeTrust(['--help']);
   assert.equal(code, 0);
   const commands = [...out.matchAll(/^ {2}([a-z]+) {2,}\S/gm)].map(([, name = '']) => name);
@@ -19,7 +19,17 @@ test('--help names every command, and every command has --help with its flags', 
   for (const command of commands) {
     const help = await nodeTrust([command, '--help']);
     assert.equal(help.code, 0);
-    assert.match(help.out, new RegExp(`^Usage: node-trust ${command} .*Flags:\n.*--help.*Exit codes: 0 `, 's'));
+    assert.match(
+      help.out,
+      new RegExp(`^Usage: node-trust ${command} .*Examples:.*Flags:.*--help.*Exit codes: 0 `, 's'),
+    );
+    const [, examples = ''] = /^Examples:\n(.*?)\n\n/ms.exec(help.out) ?? [];
+    for (const example of examples.split('\n')) {
+      assert.match(example, new RegExp(`^  node-trust ${command}( .*)? {3,}\\S`));
+      const [own = ''] = example.split(/ {3,}| [|] /, 1);
+      for (const [flag] of own.matchAll(/--[a-z-]+/g))
+        assert.match(help.out, new RegExp(`^  ${flag}\\b`, 'm'), example);
+    }
   }
 });
 

@@ -40,6 +40,11 @@ export const apply = defineCommand({
   synopsis: '--file PATH [FLAGS]',
   about: `Makes this machine trust the certificates of PATH, and no others of ours: they are judged, written to the trust store,
 read back, and containerd is restarted if it must be. PATH is what validate takes. Needs root.`,
+  examples: [
+    ['apply --file cas.pem --dry-run', 'what would be done'],
+    ['apply --file cas.pem', 'do it, and prove it'],
+    ['apply --file cas.pem --host-root image/', 'into an image under construction, or a sandbox'],
+  ],
   flags: {
     file: textFlag('file', 'PEM file, folder, Secret manifest, or - for standard input', {
       placeholder: 'PATH',
@@ -81,6 +86,11 @@ export const remove = defineCommand({
   about: `Takes away every certificate that apply or run put onto this machine, and restarts containerd if it must be, so that it
 forgets them too. What others put there stays, and so does what is in ${bootFile}, unless
 --all is given: then the unit that installs it at boot is disabled, and the file moved aside. Needs root.`,
+  examples: [
+    ['remove --dry-run', 'what would be done'],
+    ['remove', 'what apply or run put there'],
+    ['remove --all', 'what was installed at boot, too'],
+  ],
   flags: {
     all: switchFlag('all', "The machine's own certificates, too, and not to install them at boot any more"),
     ...hostFlags,

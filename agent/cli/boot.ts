@@ -34,10 +34,12 @@ const startCommands = [
 export const boot = defineCommand({
   name: 'boot',
   synopsis: '--format FORMAT [FLAGS] PATH',
-  about: `Prints what makes a new node trust the certificates of PATH from its first boot on, if an agent would accept them:
-  node-trust boot --format cloud-init cas.pem      user data for cloud-init
-  node-trust boot --format script cas.pem          a shell script for root, where nodes are provisioned
-PATH is what validate takes.`,
+  about: `Prints what makes a new node trust the certificates of PATH from its first boot on, if an agent would accept
+them. PATH is what validate takes.`,
+  examples: [
+    ['boot --format cloud-init cas.pem', 'user data for cloud-init'],
+    ['boot --format script cas.pem', 'a shell script for root, where nodes are provisioned'],
+  ],
   flags: {
     format: flag<Format | undefined>(
       'format',

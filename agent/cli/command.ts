@@ -14,8 +14,15 @@ export interface Terminal {
   err(text: string): void;
   /** All of standard input; of more than {@link maxInputBytes}, one byte more than that. */
   readInput(): Promise<Uint8Array>;
+  /** Standard output is a terminal that can colour text and draw a line again: not with TERM=dumb. */
+  readonly isTty: boolean;
+  /** Its width, now; Infinity where it is no terminal. */
+  readonly columns: number;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
+
+/** A line to type, without the `node-trust ` that it begins with, and what it is for. */
+export type Example = readonly [line: string, purpose: string];
 
 export interface Command {
   readonly name: string;
@@ -28,8 +35,10 @@ export interface CommandSpec<Table extends FlagTable> {
   readonly synopsis: string;
   /** What it does, in a few lines; --help prints it below the usage line. */
   readonly about: string;
+  readonly examples: readonly Example[];
   readonly flags: Table;
-  readonly positionals: { readonly min: number; readonly max: number };
+  /** `name` is what --help and problems call one of them; PATH unless given. */
+  readonly positionals: { readonly min: number; readonly max: number; readonly name?: string };
   run(
     call: { readonly values: FlagValues<Table>; readonly positionals: readonly string[] },
     terminal: Terminal,
@@ -44,9 +53,8 @@ export function defineCommand<Table extends FlagTable>(spec: CommandSpec<Table>)
     async run(argv, terminal, signal) {
       if (argv.includes('--help') || argv.includes('-h')) {
         const flags = describeFlags({ ...spec.flags, help });
-        terminal.out(
-          `Usage: node-trust ${spec.name} ${spec.synopsis}\n\n${spec.about}\n\nFlags:\n${flags}${exitCodes}`,
-        );
+        const usage = `Usage: node-trust ${spec.name} ${spec.synopsis}\n\n${spec.about}`;
+        terminal.out(`${usage}\n\nExamples:\n${describeExamples(spec.examples)}\nFlags:\n${flags}${exitCodes}`);
         return 0;
       }
       const parsed = parseFlags(spec.flags, argv, terminal.env);
@@ -65,10 +73,15 @@ const exitCodes = `
 Exit codes: 0 done or accepted, 1 rejected or not synced, 2 usage, 3 could not reach or do something
 `;
 
+function describeExamples(examples: readonly Example[]): string {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  return examples.map(([line, purpose]) => `  node-trust ${line.padEnd(width)}   ${purpose}\n`).join('');
+}
+
 function checkCount(
   positionals: readonly string[],
-  { positionals: { min, max } }: CommandSpec<FlagTable>,
+  { positionals: { min, max, name = 'PATH' } }: CommandSpec<FlagTable>,
 ): readonly string[] {
-  if (positionals.length < min) return ['expected PATH, got nothing'];
+  if (positionals.length < min) return [`expected ${name}, got nothing`];
   return positionals.slice(max).map((surplus) => `unexpected argument ${JSON.stringify(surplus)}`);
 }

@@ -74,6 +74,10 @@ export const run = defineCommand({
   synopsis: '--node-name NAME [FLAGS]',
   about: `The daemon of one node: watches and polls the Secret, judges it, installs it into the host's trust store, makes
 containerd pick it up, and tells the result in annotations of its Node. Logs JSON lines on standard output.`,
+  examples: [
+    ['run --node-name "$(hostname)"', 'as the DaemonSet does, with the kubeconfig of the user'],
+    ['run --node-name "$(hostname)" --spread 0', 'with no wait before the runtime is restarted'],
+  ],
   flags: runFlags,
   positionals: { min: 0, max: 0 },
   async run({ values }, terminal, signal) {

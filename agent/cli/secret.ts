@@ -23,9 +23,12 @@ function parseSecret(text: string): SecretName {
 export const secret = defineCommand({
   name: 'secret',
   synopsis: '[FLAGS] PATH',
-  about: `Prints a Secret manifest that holds the certificates of PATH, if the agent would accept it:
-  node-trust secret cas.pem | kubectl apply -f -
-PATH is what validate takes.`,
+  about: `Prints a Secret manifest that holds the certificates of PATH, if the agent would accept it. PATH is what validate
+takes.`,
+  examples: [
+    ['secret cas.pem | kubectl apply -f -', 'what the nodes follow from now on'],
+    ['secret --name trust/cas cas/', 'a folder, into a Secret of another name'],
+  ],
   flags: {
     name: secretFlag('name', 'Of the Secret'),
     ...admissionFlags,

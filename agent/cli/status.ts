@@ -25,6 +25,10 @@ export const status = defineCommand({
   synopsis: '[FLAGS] [NODE…]',
   about: `Prints what the agents tell on their Nodes: of the named ones, or of all that an agent has ever written to.
 Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`,
+  examples: [
+    ['status', 'all nodes that an agent has written to'],
+    ['status --json node-1', 'one node, for a program'],
+  ],
   flags: {
     kubeconfig: textFlag('kubeconfig', 'Instead of the kubeconfig of the user', {
       placeholder: 'FILE',

@@ -29,6 +29,11 @@ export const validate = defineCommand({
   synopsis: '[FLAGS] PATH…',
   about: `Judges certificates as the agent does on a node. PATH is a PEM file, a folder (an entry a file), a Secret manifest in
 YAML or JSON, or - for standard input; each PATH is one source.`,
+  examples: [
+    ['validate cas.pem', 'a file, before it is applied'],
+    ['validate --json cas/', 'a folder, for a program'],
+    ['validate - < secret.yaml', 'a Secret manifest, as it comes from kubectl get -o yaml'],
+  ],
   flags: { ...admissionFlags, json: switchFlag('json', 'Print one JSON object') },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY },
   async run({ values, positionals }, terminal) {

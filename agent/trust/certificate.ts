@@ -128,7 +128,8 @@ function verifies(x509: X509Certificate): boolean {
   }
 }
 
-function encodePem(der: Uint8Array): string {
+/** Canonical PEM of one certificate: 64 columns, LF, ends with one LF. */
+export function encodePem(der: Uint8Array): string {
   const lines = Buffer.from(der)
     .toString('base64')
     .replace(/.{64}(?!$)/g, '$&\n');

@@ -23,11 +23,16 @@ function judgeDer(bytes: Uint8Array): Explained | undefined {
   return explain('DerEncoded', { isCertificate: isCertificate(bytes) });
 }
 
-// Without a byte order mark, ASCII in UTF-16 has a NUL in every other byte.
-function judgeUtf16(bytes: Uint8Array): Explained | undefined {
+/** Of text without a byte order mark: ASCII in UTF-16 has a NUL in every other byte. */
+export function guessUtf16(bytes: Uint8Array): 'utf-16be' | 'utf-16le' | undefined {
   const sample = bytes.subarray(0, 64);
-  const isUtf16 = (parity: number): boolean => sample.every((byte, at) => (byte === 0) === (at % 2 === parity));
-  if (sample.length < 2 || !(isUtf16(0) || isUtf16(1))) return undefined;
+  const hasZeros = (parity: number): boolean => sample.every((byte, at) => (byte === 0) === (at % 2 === parity));
+  if (sample.length < 2) return undefined;
+  return hasZeros(0) ? 'utf-16be' : hasZeros(1) ? 'utf-16le' : undefined;
+}
+
+function judgeUtf16(bytes: Uint8Array): Explained | undefined {
+  if (guessUtf16(bytes) === undefined) return undefined;
   return explain('NoCertificate', { evidence: 'the value looks like UTF-16 text, expected ASCII' });
 }
 
@@ -54,7 +59,8 @@ function judgeBase64(bytes: Uint8Array): Explained | undefined {
   return undefined;
 }
 
-function decodeBase64(text: string): Buffer | undefined {
+/** Of text that is base64 and nothing else, in lines or not. */
+export function decodeBase64(text: string): Buffer | undefined {
   // The first test ends early for PEM, at its first dash; the second one needs the white space gone to stay linear.
   if (/[^A-Za-z0-9+/=\s]/.test(text)) return undefined;
   const compact = text.replace(/\s+/g, '');

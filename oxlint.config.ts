@@ -10,7 +10,7 @@ const homes = {
   'prom-client': 'agent/metrics.ts',
   '@peculiar/x509': 'agent/trust/certificate.ts',
   'reflect-metadata': 'agent/trust/certificate.ts',
-  yaml: 'agent/cli/entries.ts',
+  yaml: 'agent/cli/manifest.ts',
   '@kubernetes/client-node': 'agent/kube/**/*.ts',
   '@grpc/grpc-js': 'agent/host/cri.ts',
   '@grpc/proto-loader': 'agent/host/cri.ts',

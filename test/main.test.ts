@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { nodeTrust } from './support/command-line.ts';
 
 const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -30,6 +32,20 @@ test('--help names every command, and every command has --help with its flags an
       for (const [flag] of own.matchAll(/--[a-z-]+/g))
         assert.match(help.out, new RegExp(`^  ${flag}\\b`, 'm'), example);
     }
+  }
+});
+
+test('colour is for a terminal, and not for one that is dumb or where NO_COLOR is set', () => {
+  // `script` of Debian's essential bsdutils gives it a terminal.
+  const onTerminal = (...env: readonly string[]): string => {
+    const launcher = fileURLToPath(new URL('../node-trust', import.meta.url));
+    const command = ['script', '--quiet', '--command', `${launcher} validate /dev/null`, '/dev/null'];
+    return spawnSync('env', ['-u', 'NO_COLOR', 'TERM=xterm', ...env, ...command], { stdio: 'pipe' }).stdout.toString();
+  };
+  assert(onTerminal().includes('\u001b[31merror SourceEmpty'));
+  for (const env of ['NO_COLOR=1', 'TERM=dumb']) {
+    const printed = onTerminal(env);
+    assert(printed.includes(': error SourceEmpty: ') && !printed.includes('\u001b'), printed);
   }
 });
 

@@ -13,7 +13,7 @@ import { explainOperational } from '../trust/reasons.ts';
 import type { Source } from '../trust/source.ts';
 import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
-import { readSource, UnreadableError } from './entries.ts';
+import { readSource } from './entries.ts';
 import { durationFlag, switchFlag, textFlag } from './flags.ts';
 import { admissionFlags } from './validate.ts';
 
@@ -235,9 +235,8 @@ function explainFailure(command: string, error: unknown, terminal: Terminal, sig
     terminal.err(`node-trust ${command}: interrupted after the step under way; the same command goes on from there\n`);
     return 3;
   }
-  if (error instanceof UnreadableError) terminal.err(`node-trust ${command}: ${error.message}\n`);
-  else if (error instanceof AgentError) tellReason(command, error, terminal);
-  else throw error;
+  if (!(error instanceof AgentError)) throw error;
+  tellReason(command, error, terminal);
   return 3;
 }
 

@@ -2,18 +2,20 @@
 // the script and the unit that install it at each boot (image/boot/). Not if an agent would reject the file.
 
 import { bootFile, bootRecord } from '../host/boot.ts';
-import { readAdmitted } from './admitted.ts';
 import { bootScript, bootUnit } from './boot-files.ts';
 import { defineCommand } from './command.ts';
-import { formatYaml } from './entries.ts';
+import { readSource } from './entries.ts';
 import { flag } from './flags.ts';
+import { describeFindings, judgeSource } from './judged.ts';
+import { formatYaml } from './manifest.ts';
+import { plain } from './paint.ts';
 
 const formats = ['cloud-init', 'script'] as const;
 type Format = (typeof formats)[number];
 
 const unit = 'node-trust-boot.service';
 /** As the script does: it has no flags. */
-const bootAdmission = { maxCertificates: 10, allowNonCa: false } as const;
+const bootAdmission = { maxCertificates: 10, nonCa: 'error' } as const;
 /** As ExecStart= of the unit says. */
 const scriptPath = '/opt/node-trust/bin/node-trust-boot';
 const enable = `systemctl enable ${unit}`;
@@ -54,15 +56,16 @@ them. PATH is what validate takes.`,
       terminal.err(`node-trust boot: expected --format, one of ${formats.join(', ')}\n`);
       return 2;
     }
-    const admitted = await readAdmitted('boot', path, bootAdmission, terminal);
-    if (typeof admitted === 'number') return admitted;
-    const { certificates } = admitted.bundle;
+    const judged = judgeSource(await readSource(path, terminal), { ...bootAdmission, now: new Date() });
+    terminal.err(describeFindings(judged, plain));
+    if (!judged.accepted) return 1;
+    const { certificates } = judged.bundle;
     const files: readonly BootFile[] = [
       { path: bootFile, permissions: '0644', content: certificates.map(({ pem }) => pem).join('\n') },
       { path: scriptPath, permissions: '0755', content: bootScript },
       { path: `/etc/systemd/system/${unit}`, permissions: '0644', content: bootUnit },
     ];
-    terminal.out(values.format === 'script' ? formatScript(files) : formatCloudInit(files));
+    terminal.out(values.format === 'script' ? formatScript(files) : await formatCloudInit(files));
     return 0;
   },
 });
@@ -74,8 +77,8 @@ interface BootFile {
 }
 
 /** https://docs.cloud-init.io/en/latest/reference/modules.html#write-files */
-function formatCloudInit(files: readonly BootFile[]): string {
-  return `#cloud-config\n${formatYaml({ write_files: files, runcmd: [enable, ...startCommands] })}`;
+async function formatCloudInit(files: readonly BootFile[]): Promise<string> {
+  return `#cloud-config\n${await formatYaml({ write_files: files, runcmd: [enable, ...startCommands] })}`;
 }
 
 function formatScript(files: readonly BootFile[]): string {

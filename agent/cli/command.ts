@@ -24,6 +24,9 @@ export interface Terminal {
 /** A line to type, without the `node-trust ` that it begins with, and what it is for. */
 export type Example = readonly [line: string, purpose: string];
 
+/** What could not be read, for people, with the remedy: ends a command with 3. */
+export class UnreadableError extends Error {}
+
 export interface Command {
   readonly name: string;
   run(argv: readonly string[], terminal: Terminal, signal: AbortSignal): Promise<ExitCode>;
@@ -64,7 +67,13 @@ export function defineCommand<Table extends FlagTable>(spec: CommandSpec<Table>)
         terminal.err(`Try: node-trust ${spec.name} --help\n`);
         return 2;
       }
-      return spec.run(parsed, terminal, signal);
+      try {
+        return await spec.run(parsed, terminal, signal);
+      } catch (error) {
+        if (!(error instanceof UnreadableError)) throw error;
+        terminal.err(`node-trust ${spec.name}: ${error.message}\n`);
+        return 3;
+      }
     },
   };
 }

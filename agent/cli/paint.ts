@@ -6,8 +6,10 @@ import type { Terminal } from './command.ts';
 export type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 export type Paint = (style: Style, text: string) => string;
 
+export const plain: Paint = (_style, text) => text;
+
 /** For what is printed on standard output. */
 export function createPaint({ isTty, env }: Pick<Terminal, 'isTty' | 'env'>): Paint {
-  const coloured = isTty && !env['NO_COLOR'];
-  return (style, text) => (coloured ? styleText(style, text, { validateStream: false }) : text);
+  if (!isTty || env['NO_COLOR']) return plain;
+  return (style, text) => styleText(style, text, { validateStream: false });
 }

@@ -1,15 +1,25 @@
-// `node-trust secret`: makes the Secret that the agent follows out of files, and not if the agent would reject it.
+// `node-trust secret`: makes the Secret that the agent follows out of certificates in whatever form they come: a new one,
+// one that is there with these added, or one in which they take the place of others. What it prints, the agent would accept;
+// where it would not, nothing is printed but why.
 
-import { readAdmitted } from './admitted.ts';
-import { defineCommand } from './command.ts';
-import { formatManifest, type SecretName, UnreadableError } from './entries.ts';
-import { type Flag, flag, switchFlag } from './flags.ts';
+import type { Certificate } from '../trust/certificate.ts';
+import { normalize } from '../trust/normalize.ts';
+import { beginRotation, endRotation, type Rotated } from '../trust/rotation.ts';
+import { addCertificates, certificatesIn, fingerprintsOf } from '../trust/secret-entries.ts';
+import type { Entries } from '../trust/source.ts';
+import { defineCommand, type Terminal, UnreadableError } from './command.ts';
+import { findPathProblem, type NamedSource, readSource } from './entries.ts';
+import { type Flag, flag, switchFlag, textFlag } from './flags.ts';
+import { describeFindings, judgeSource } from './judged.ts';
+import { createManifest, formatYaml, type Manifest, replaceEntries, type SecretName } from './manifest.ts';
+import { plain } from './paint.ts';
 import { admissionFlags } from './validate.ts';
 
+const defaultSecret: SecretName = { namespace: 'kube-system', name: 'custom-ca-trust-secret' };
+
 export function secretFlag(name: string, help: string): Flag<SecretName> {
-  const fallback = { namespace: 'kube-system', name: 'custom-ca-trust-secret' };
-  const shown = `${fallback.namespace}/${fallback.name}`;
-  return flag(name, help, { placeholder: 'NAMESPACE/NAME', fallback, shown }, parseSecret);
+  const shown = `${defaultSecret.namespace}/${defaultSecret.name}`;
+  return flag(name, help, { placeholder: 'NAMESPACE/NAME', fallback: defaultSecret, shown }, parseSecret);
 }
 
 /** RFC 1123 names, as the API server demands of namespaces and Secrets. */
@@ -20,31 +30,159 @@ function parseSecret(text: string): SecretName {
   return { namespace: match[1], name: match[2] };
 }
 
+/** Unless given, a Secret that is there keeps its name. */
+const nameFlag: Flag<SecretName | undefined> = { ...secretFlag('name', 'Of a new Secret'), fallback: undefined };
+
 export const secret = defineCommand({
   name: 'secret',
-  synopsis: '[FLAGS] PATH',
-  about: `Prints a Secret manifest that holds the certificates of PATH, if the agent would accept it. PATH is what validate
-takes.`,
+  synopsis: '[FLAGS] PEM…, or --rotate OLD [FLAGS] NEW…',
+  about: `Prints the manifest of a Secret that holds the certificates of PEM…, an entry each, named after their subjects. PEM is
+what validate takes, and also DER, PKCS #7 (.p7b), UTF-16, byte order marks, CRLF line ends, and base64 around any of them;
+what was converted is told on standard error. What an agent would not accept is not printed, nor anything of a private key.
+
+--merge adds to the Secret of a manifest, which keeps its name, its metadata and its entries. --rotate OLD NEW makes old and
+new trusted together; once all nodes are Synced with that, the same with --final leaves NEW alone. With --merge, both touch
+nothing else in that Secret: OLD must be in it, and before --final NEW, too. Without, the Secret holds nothing else.
+
+kubectl apply takes an entry out only of a Secret that was made by kubectl apply, and leaves OLD trusted in any other. For
+what --final prints use kubectl replace --save-config, which always does, and after which apply does, too.`,
   examples: [
-    ['secret cas.pem | kubectl apply -f -', 'what the nodes follow from now on'],
-    ['secret --name trust/cas cas/', 'a folder, into a Secret of another name'],
+    ['secret cas.pem proxy.p7b | kubectl apply -f -', 'what the nodes follow from now on'],
+    ['secret --merge secret.yaml new.cer', 'a certificate more'],
+    ['secret --rotate old.pem new.pem | kubectl apply -f -', 'both, until all nodes are Synced'],
+    ['secret --rotate old.pem --final new.pem | kubectl replace --save-config -f -', 'and then the new one alone'],
+    ['secret --merge secret.yaml --rotate old.pem new.pem', 'the same in a Secret that holds others, too'],
   ],
   flags: {
-    name: secretFlag('name', 'Of the Secret'),
+    name: nameFlag,
+    merge: textFlag('merge', 'Manifest of the Secret to add to, or - for standard input', {
+      placeholder: 'FILE',
+      fallback: undefined,
+    }),
+    rotate: textFlag('rotate', 'What PEM… is to take the place of: both for now', {
+      placeholder: 'OLD',
+      fallback: undefined,
+    }),
+    final: switchFlag('final', 'End the rotation: without OLD'),
     ...admissionFlags,
     json: switchFlag('json', 'Print JSON instead of YAML'),
   },
-  positionals: { min: 1, max: 1 },
-  async run({ values, positionals: [path = ''] }, terminal) {
-    const admitted = await readAdmitted('secret', path, values, terminal);
-    if (typeof admitted === 'number') return admitted;
-    try {
-      terminal.out(formatManifest(admitted.entries, values.name, values.json));
-      return 0;
-    } catch (error) {
-      if (!(error instanceof UnreadableError)) throw error;
-      terminal.err(`node-trust secret: ${error.message}\n`);
-      return 3;
+  positionals: { min: 1, max: Number.POSITIVE_INFINITY, name: 'PEM' },
+  async run({ values, positionals }, terminal) {
+    const problem = findUsageProblem(values, positionals);
+    if (problem !== undefined) {
+      terminal.err(`node-trust secret: ${problem}\n`);
+      return 2;
     }
+    const manifest = await make(values, positionals, terminal);
+    if (manifest === undefined) return 1;
+    terminal.out(values.json ? `${JSON.stringify(manifest, null, 2)}\n` : await formatYaml(manifest));
+    return 0;
   },
 });
+
+interface Values {
+  readonly name: SecretName | undefined;
+  readonly merge: string | undefined;
+  readonly rotate: string | undefined;
+  readonly final: boolean;
+  readonly maxCertificates: number;
+  readonly allowNonCa: boolean;
+}
+
+function findUsageProblem({ name, merge, rotate, final }: Values, pems: readonly string[]): string | undefined {
+  if (final && rotate === undefined) return '--final ends a rotation: expected --rotate OLD';
+  if (name !== undefined && merge !== undefined) return 'a Secret that is merged into keeps its name: leave --name out';
+  return findPathProblem([merge, rotate, ...pems].filter((path) => path !== undefined));
+}
+
+/** Undefined after the terminal was told what speaks against it. Throws {@link UnreadableError}. */
+async function make(values: Values, pems: readonly string[], terminal: Terminal): Promise<Manifest | undefined> {
+  const { maxCertificates, allowNonCa, merge, rotate } = values;
+  const options = { maxCertificates, nonCa: allowNonCa ? 'warning' : 'error', now: new Date() } as const;
+  const secret = merge === undefined ? undefined : await readNormalized(merge, terminal);
+  if (secret !== undefined && secret.manifest === undefined)
+    throw new UnreadableError(`${secret.name} is no manifest of a Secret; kubectl get secret NAME -o yaml prints one`);
+  const old = rotate === undefined ? undefined : await readNormalized(rotate, terminal);
+  const given: NamedSource[] = [];
+  for (const path of pems) given.push(await readNormalized(path, terminal));
+
+  // The limit is one of what comes out; and a Secret that is there may be empty.
+  const judged = [...(secret && !isEmpty(secret) ? [secret] : []), ...(old ? [old] : []), ...given].map((source) =>
+    judgeSource(source, { ...options, maxCertificates: Number.POSITIVE_INFINITY }),
+  );
+  const rejected = judged.filter(({ accepted }) => !accepted);
+  for (const source of rejected) terminal.err(describeFindings(source, plain));
+  if (rejected.length > 0) return undefined;
+
+  const composed = compose(values, secret && entriesOf(secret), old && certificatesOf(old), given, terminal);
+  if (composed.kind === 'refused') {
+    terminal.err(`node-trust secret: ${composed.message}\n`);
+    return undefined;
+  }
+  const { entries } = composed;
+  const verdict = judgeSource(
+    { name: 'the Secret', snapshot: { kind: 'present', entries, onDelete: 'grace' }, findings: [], locate: String },
+    options,
+  );
+  terminal.err(describeFindings(verdict, plain));
+  const size = [...entries.values()].reduce((sum, { length }) => sum + length, 0);
+  if (size > maxSecretBytes) terminal.err('node-trust secret: a Secret holds at most 1 MiB; leave certificates out\n');
+  if (!verdict.accepted || size > maxSecretBytes) return undefined;
+  if (values.final) terminal.err(finalNote);
+  return secret?.manifest === undefined
+    ? createManifest(values.name ?? defaultSecret, entries)
+    : replaceEntries(secret.manifest, entries);
+}
+
+const finalNote = `note: kubectl apply takes an entry out of a Secret only if kubectl apply made it; kubectl replace --save-config -f - always does
+`;
+
+/** https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size */
+const maxSecretBytes = 1024 * 1024;
+
+function compose(
+  { final }: Values,
+  held: Entries | undefined,
+  old: readonly Certificate[] | undefined,
+  given: readonly NamedSource[],
+  terminal: Terminal,
+): Rotated {
+  const successors = given.flatMap(certificatesOf);
+  if (old !== undefined) return (final ? endRotation : beginRotation)({ old, successors, held });
+  const known = new Set(fingerprintsOf(certificatesIn(held ?? new Map())));
+  for (const source of given) {
+    for (const { fingerprint, subject } of certificatesOf(source)) {
+      if (known.has(fingerprint))
+        terminal.err(`note: ${source.name}: ${subject} is there already, and not added again\n`);
+      known.add(fingerprint);
+    }
+  }
+  return { kind: 'entries', entries: addCertificates(held ?? new Map(), successors) };
+}
+
+/** Each entry in the form that admission takes, if it is one that can be had; tells what was converted. */
+async function readNormalized(path: string, terminal: Terminal): Promise<NamedSource> {
+  const source = await readSource(path, terminal);
+  if (source.snapshot.kind !== 'present') return source;
+  const entries = new Map<string, Uint8Array>();
+  const moved = new Set<string>();
+  for (const [entry, value] of source.snapshot.entries) {
+    const { bytes, changes, keepsLines } = normalize(value);
+    entries.set(entry, bytes);
+    if (!keepsLines) moved.add(entry);
+    if (changes.length > 0)
+      terminal.err(`note: ${source.locate(entry)}: converted into plain PEM from ${changes.join(', ')}\n`);
+  }
+  const locate = (entry: string): string => source.locate(entry) + (moved.has(entry) ? ' (converted)' : '');
+  return { ...source, snapshot: { ...source.snapshot, entries }, locate };
+}
+
+function entriesOf({ snapshot }: NamedSource): Entries {
+  return snapshot.kind === 'present' ? snapshot.entries : new Map();
+}
+
+const certificatesOf = (source: NamedSource): readonly Certificate[] => certificatesIn(entriesOf(source));
+
+const isEmpty = (source: NamedSource): boolean =>
+  source.snapshot.kind === 'present' && source.snapshot.entries.size === 0 && source.findings.length === 0;

@@ -1,11 +1,12 @@
 // `node-trust validate`: says what the agent would say of a source, before anybody applies it. Touches no host.
 
-import { type Admission, type AdmissionOptions, admit, type Finding } from '../trust/admission.ts';
-import { explainOperational } from '../trust/reasons.ts';
-import { describeFinding } from '../trust/status.ts';
-import { defineCommand, type Terminal } from './command.ts';
-import { type NamedSource, readSource, UnreadableError } from './entries.ts';
+import type { Severity } from '../trust/admission-reasons.ts';
+import { printable } from '../trust/printable.ts';
+import { defineCommand, UnreadableError } from './command.ts';
+import { findPathProblem, readSource } from './entries.ts';
 import { countFlag, switchFlag } from './flags.ts';
+import { describeFindings, type Judged, judgeSource, type SourceFinding } from './judged.ts';
+import { createPaint, type Paint } from './paint.ts';
 
 export const admissionFlags = {
   maxCertificates: countFlag('max-certificates', 'Most distinct certificates a source may hold', 10),
@@ -14,15 +15,6 @@ export const admissionFlags = {
     'Take certificates that are not CAs, with a warning, where the store keeps them',
   ),
 } as const;
-
-interface Judged extends Pick<Admission, 'accepted' | 'certificates'> {
-  readonly name: string;
-  readonly findings: readonly ValidateFinding[];
-}
-
-interface ValidateFinding extends Omit<Finding, 'code'> {
-  readonly code: Finding['code'] | 'SourceWrongType';
-}
 
 export const validate = defineCommand({
   name: 'validate',
@@ -37,8 +29,9 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
   flags: { ...admissionFlags, json: switchFlag('json', 'Print one JSON object') },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY },
   async run({ values, positionals }, terminal) {
-    if (positionals.filter((path) => path === '-').length > 1) {
-      terminal.err('node-trust validate: standard input can be read once: give - once\n');
+    const problem = findPathProblem(positionals);
+    if (problem !== undefined) {
+      terminal.err(`node-trust validate: ${problem}\n`);
       return 2;
     }
     const nonCa = values.allowNonCa ? 'warning' : 'error';
@@ -47,7 +40,7 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
     let unread = 0;
     for (const path of positionals) {
       try {
-        judged.push(judge(await readSource(path, terminal), options));
+        judged.push(judgeSource(await readSource(path, terminal), options));
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error;
         terminal.err(`node-trust validate: ${error.message}\n`);
@@ -56,29 +49,14 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
     }
     const accepted = unread === 0 && judged.every((source) => source.accepted);
     if (values.json) terminal.out(`${JSON.stringify(toJson(judged, accepted), null, 2)}\n`);
-    else for (const source of judged) print(source, terminal);
+    else {
+      const paint = createPaint(terminal);
+      for (const source of judged) terminal.out(`${describe(source, paint)}\n`);
+      terminal.out(`${summarize(judged, positionals.length)}\n`);
+    }
     return unread > 0 ? 3 : accepted ? 0 : 1;
   },
 });
-
-function judge({ name, snapshot, findings: ofForm }: NamedSource, options: AdmissionOptions): Judged {
-  if (snapshot.kind === 'wrong-type') {
-    return {
-      name,
-      accepted: false,
-      certificates: [],
-      findings: [{ ...explainOperational('SourceWrongType', { source: name, type: snapshot.type }), entry: '' }],
-    };
-  }
-  const admission: Admission =
-    snapshot.entries.size === 0 && ofForm.length > 0
-      ? { ...admit(new Map(), options), findings: [] }
-      : admit(snapshot.entries, options);
-  const findings = [...ofForm, ...admission.findings].sort((a, b) =>
-    a.entry < b.entry ? -1 : a.entry > b.entry ? 1 : 0,
-  );
-  return { name, accepted: admission.accepted && ofForm.length === 0, certificates: admission.certificates, findings };
-}
 
 /** The shape is part of the interface: fields are added, never changed, within a version. */
 function toJson(judged: readonly Judged[], accepted: boolean): unknown {
@@ -94,18 +72,32 @@ function toJson(judged: readonly Judged[], accepted: boolean): unknown {
   };
 }
 
-function orderFields({ code, severity, entry, certificate, line, message, remedy }: ValidateFinding): unknown {
+function orderFields({ code, severity, entry, certificate, line, message, remedy }: SourceFinding): unknown {
   return { code, severity, entry, certificate, line, message, remedy };
 }
 
-function print({ name, accepted, certificates, findings }: Judged, terminal: Terminal): void {
-  const verdict = accepted ? 'accepted' : 'REJECTED, nothing of it would be installed';
-  terminal.out(`${name}: ${verdict}\n`);
-  for (const { entry, certificate } of certificates) {
-    const until = certificate.notAfter.toISOString().slice(0, 10);
-    terminal.out(`  ${certificate.fingerprint.slice(0, 16)}  until ${until}  ${certificate.subject}  (${entry})\n`);
-  }
-  for (const finding of findings) {
-    terminal.out(`  ${finding.severity} ${finding.code}: ${describeFinding(finding)}\n    → ${finding.remedy}\n`);
-  }
+function describe(judged: Judged, paint: Paint): string {
+  const { source, accepted, certificates } = judged;
+  const verdict = accepted ? paint('green', 'accepted') : paint('red', 'REJECTED, nothing of it would be installed');
+  const lines = certificates.map(({ entry, certificate: { fingerprint, notAfter, subject } }) => {
+    const until = notAfter.toISOString().slice(0, 10);
+    return `  ${fingerprint.slice(0, 16)}  until ${until}  ${subject}  (${printable(entry)})\n`;
+  });
+  return `${source.name}: ${verdict}\n${lines.join('')}${describeFindings(judged, paint)}`;
 }
+
+/** `1 of 2 sources accepted; 3 certificates, 2 errors, 1 warning`. */
+function summarize(judged: readonly Judged[], sources: number): string {
+  const findings = judged.flatMap((source) => source.findings);
+  const count = (severity: Severity): number => findings.filter((finding) => finding.severity === severity).length;
+  const accepted = `${judged.filter((source) => source.accepted).length} of ${plural(sources, 'source')} accepted`;
+  const certificates = judged.reduce((sum, source) => sum + source.certificates.length, 0);
+  const parts = [
+    plural(certificates, 'certificate'),
+    plural(count('error'), 'error'),
+    plural(count('warning'), 'warning'),
+  ];
+  return `${accepted}; ${parts.join(', ')}`;
+}
+
+const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;

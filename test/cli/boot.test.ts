@@ -106,7 +106,7 @@ test('the bundle has script and unit inside', async (t) => {
 test('what an agent would reject is printed in no format, but why', async () => {
   const { code, out, err } = await nodeTrust(['boot', '--format', 'script', '-'], one.pem.replaceAll('\n', '\r\n'));
   assert.deepEqual([code, out], [1, '']);
-  assert.match(err, /^error CrlfLineEndings: /);
+  assert.match(err, /^-:1: error CrlfLineEndings: /);
   assert.equal((await nodeTrust(['boot', '-'], one.pem)).code, 2);
   assert.match((await nodeTrust(['boot', '--format', 'yaml', '-'], one.pem)).err, /expected one of cloud-init, script/);
 });

@@ -160,14 +160,38 @@ test('a certificate that is no CA is an error, and a warning with --allow-non-ca
   assert.match(out, /warning NotCa/);
 });
 
-test('people read a verdict, each certificate, each finding with its place and its remedy', async () => {
-  const { out } = await nodeTrust([
-    'validate',
-    await file('mixed.pem', `${corp.pem}-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n`),
-  ]);
+test('people read a verdict, each certificate, each finding where it is with its line and its remedy, and a summary', async () => {
+  const mixed = await file('mixed.pem', `${corp.pem}-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n`);
+  const { out } = await nodeTrust(['validate', mixed, await file('corp.pem', corp.pem)]);
   assert.match(out, /mixed\.pem: REJECTED/);
   assert.match(out, /until 2036-06-01 {2}CN=Corp Root {2}\(mixed\.pem\)/);
-  assert.match(out, /error UnexpectedPemBlock: entry "mixed\.pem", line \d+: .*\n {4}→ /);
+  const line = corp.pem.split('\n').length;
+  const [, place, code, shown, remedy] = /^(\S+): error (\S+): .*\n(.*)\n(.*)$/m.exec(out) ?? [];
+  assert.deepEqual([place, code], [`${mixed}:${line}`, 'UnexpectedPemBlock']);
+  assert.equal(shown, `    ${line} | -----BEGIN X509 CRL-----`);
+  assert.match(remedy ?? '', /^ {4}→ Remove the block/);
+  assert.match(out, /\n\n1 of 2 sources accepted; 2 certificates, 1 error, 0 warnings\n$/);
+});
+
+test('a finding is placed in the file of a folder, in the entry of a manifest, and on standard input', async () => {
+  const crlf = corp.pem.replaceAll('\n', '\r\n');
+  const path = join(folder, 'placed');
+  await mkdir(path);
+  const bad = await file('placed/bad.pem', crlf);
+  assert((await nodeTrust(['validate', path])).out.includes(`\n${bad}:1: error CrlfLineEndings: `));
+  const secret = await file('bad-secret', JSON.stringify({ kind: 'Secret', stringData: { 'x\u001b': crlf } }));
+  assert((await nodeTrust(['validate', secret])).out.includes(`\n${secret}: x\\u{1b}:1: error CrlfLineEndings: `));
+  assert.match((await nodeTrust(['validate', '-'], crlf)).out, /\n-:1: error CrlfLineEndings: /);
+});
+
+test('no part of a private key is printed, as an entry of its own or in a certificate block', async () => {
+  const key = corp.keys.privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64');
+  const spoilt = `-----BEGIN CERTIFICATE-----\n${key.slice(0, 40)}é${key.slice(40)}\n-----END CERTIFICATE-----\n`;
+  for (const text of [corp.keyPem, corp.pem + corp.keyPem.replaceAll('\n', '\r\n'), spoilt, key]) {
+    const { code, out, err } = await nodeTrust(['validate', '-'], text);
+    assert.equal(code, 1);
+    for (const piece of key.match(/.{8}/g) ?? []) assert(!`${out}${err}`.includes(piece), out);
+  }
 });
 
 test('what cannot be read ends with 3 and names the path', async () => {

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import type { Command, Terminal } from '../../agent/cli/command.ts';
 
 const launcher = fileURLToPath(new URL('../../node-trust', import.meta.url));
 
@@ -11,6 +12,24 @@ export interface CommandResult {
   readonly code: number | null;
   readonly out: string;
   readonly err: string;
+}
+
+/** In this process: a hundred times as fast. */
+export async function runCommand(
+  command: Command,
+  argv: readonly string[],
+  input: string | Uint8Array = '',
+): Promise<CommandResult> {
+  const printed = { out: '', err: '' };
+  const terminal: Terminal = {
+    out: (text) => void (printed.out += text),
+    err: (text) => void (printed.err += text),
+    readInput: () => Promise.resolve(Buffer.from(input)),
+    isTty: false,
+    columns: Number.POSITIVE_INFINITY,
+    env: {},
+  };
+  return { code: await command.run(argv, terminal, new AbortController().signal), ...printed };
 }
 
 export async function nodeTrust(

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -7,7 +10,7 @@ import { parse as parseYaml } from 'yaml';
 import { secret } from '../../agent/cli/secret.ts';
 import { validate } from '../../agent/cli/validate.ts';
 import { fingerprintOf } from '../../agent/trust/certificate.ts';
-import { temporaryFolder } from '../support/api-fixture.ts';
+import { selfSigned, startTestServer, temporaryFolder, writeKubeconfig } from '../support/api-fixture.ts';
 import { createCertificate, encodePem, type TestCertificate } from '../support/certificates.ts';
 import { type CommandResult, nodeTrust, runCommand } from '../support/command-line.ts';
 import { encodePkcs7 } from '../support/pkcs7.ts';
@@ -230,6 +233,36 @@ test('what does not fit into a Secret is not printed', async (t) => {
   const { code, out, err } = await runCommand(secret, ['--merge', file, '-'], next.pem);
   assert.deepEqual([code, out], [1, '']);
   assert.match(err, /holds at most 1 MiB/);
+});
+
+test('what kubectl apply leaves of a Secret that it did not make, kubectl replace --save-config takes out', {
+  skip: !existsSync('/usr/bin/kubectl') && '/usr/bin/kubectl is not there',
+}, async (t) => {
+  const server = await startTestServer(t, { tls: selfSigned(t, 'IP:127.0.0.1') });
+  const kubeconfig = writeKubeconfig(t, server.kubeconfig());
+  const folder = temporaryFolder(t);
+  const kubectl = async (verb: string, made: CommandResult): Promise<readonly string[]> => {
+    const child = spawn('/usr/bin/kubectl', ['--kubeconfig', kubeconfig, ...verb.split(' '), '-f', '-'], {
+      env: { HOME: folder, PATH: '/usr/bin' },
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    child.stdin.end(made.out);
+    assert.deepEqual(await once(child, 'close'), [0, null]);
+    return Object.keys(server.get({ kind: 'Secret', namespace: 'trust', name: 'cas' })?.['data'] ?? {}).sort();
+  };
+  const [old = '', successor = '', more = '', held = ''] = await files(t, {
+    old: corp.pem,
+    new: next.pem,
+    more: proxy.pem,
+    held: manifest({ 'old.pem': corp.pem, 'new.pem': next.pem }),
+  });
+  const end = await runCommand(secret, ['--merge', held, '--rotate', old, '--final', successor]);
+  server.put(JSON.parse(manifest({ 'old.pem': corp.pem, 'new.pem': next.pem })) as Parameters<typeof server.put>[0]);
+  assert.deepEqual(await kubectl('apply', end), ['new.pem', 'old.pem'], 'apply takes nothing out');
+  server.put(JSON.parse(manifest({ 'old.pem': corp.pem, 'new.pem': next.pem })) as Parameters<typeof server.put>[0]);
+  assert.deepEqual(await kubectl('replace --save-config', end), ['new.pem']);
+  const another = await runCommand(secret, ['--name', 'trust/cas', more]);
+  assert.deepEqual(await kubectl('apply', another), ['proxy.pem'], 'and from then on apply takes out, too');
 });
 
 const subjects = [

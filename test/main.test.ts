@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +9,9 @@ import { nodeTrust } from './support/command-line.ts';
 const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
   readonly version: string;
 };
+
+/** On some machines only. */
+const kubectl = '/usr/bin/kubectl';
 
 test('--version prints the version of the package', async () => {
   assert.deepEqual(await nodeTrust(['--version']), { code: 0, out: `${manifest.version}\n`, err: '' });
@@ -33,6 +37,19 @@ test('--help names every command, and every command has --help with its flags an
         assert.match(help.out, new RegExp(`^  ${flag}\\b`, 'm'), example);
     }
   }
+});
+
+test('kubectl finds it as its plugin, by name on PATH', {
+  skip: !existsSync(kubectl) && `${kubectl} is not there`,
+}, async () => {
+  const here = fileURLToPath(new URL('..', import.meta.url));
+  const run = (...args: readonly string[]): string => {
+    return spawnSync('env', [`PATH=${here}:/usr/bin:/bin`, kubectl, 'node-trust', ...args], {
+      input: 'text',
+    }).stdout.toString();
+  };
+  assert.equal(run('--version'), `${manifest.version}\n`);
+  assert.equal(run('validate', '--json', '-'), (await nodeTrust(['validate', '--json', '-'], 'text')).out);
 });
 
 test('colour is for a terminal, and not for one that is dumb or where NO_COLOR is set', () => {

@@ -97,6 +97,22 @@ const serverFields = new Set([
 /** A copy of what was applied once, with all of its data. */
 const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration';
 
+/** As YAML, a line for each value. Written by hand, for loading a library takes longer than all else that is done. */
+export function formatManifest(manifest: Manifest, indent = ''): string {
+  const lines = Object.entries(manifest).map(([key, value]) => {
+    if (!isRecord(value) || Object.keys(value).length === 0)
+      return `${indent}${formatScalar(key)}: ${formatScalar(value)}\n`;
+    return `${indent}${formatScalar(key)}:\n${formatManifest(value, `${indent}  `)}`;
+  });
+  return lines.join('');
+}
+
+/** JSON is YAML. Bare stands only what nobody takes for anything but text, old readers of YAML 1.1 included. */
+function formatScalar(value: unknown): string {
+  const isBare = typeof value === 'string' && /^[A-Za-z][-A-Za-z0-9+/=._]{2,}$/.test(value);
+  return isBare && !/^(true|false|null|yes|off)$/i.test(value) ? value : JSON.stringify(value);
+}
+
 /** Without folded lines: a block of text stays as it is. */
 export async function formatYaml(value: object): Promise<string> {
   const { stringify } = await import('yaml');

@@ -11,7 +11,7 @@ import { defineCommand, type Terminal, UnreadableError } from './command.ts';
 import { findPathProblem, type NamedSource, readSource } from './entries.ts';
 import { type Flag, flag, switchFlag, textFlag } from './flags.ts';
 import { describeFindings, judgeSource } from './judged.ts';
-import { createManifest, formatYaml, type Manifest, replaceEntries, type SecretName } from './manifest.ts';
+import { createManifest, formatManifest, type Manifest, replaceEntries, type SecretName } from './manifest.ts';
 import { plain } from './paint.ts';
 import { admissionFlags } from './validate.ts';
 
@@ -76,7 +76,7 @@ what --final prints use kubectl replace --save-config, which always does, and af
     }
     const manifest = await make(values, positionals, terminal);
     if (manifest === undefined) return 1;
-    terminal.out(values.json ? `${JSON.stringify(manifest, null, 2)}\n` : await formatYaml(manifest));
+    terminal.out(values.json ? `${JSON.stringify(manifest, null, 2)}\n` : formatManifest(manifest));
     return 0;
   },
 });

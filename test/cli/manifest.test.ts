@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { parse } from 'yaml';
-import { createManifest, findManifest, formatYaml, readManifest, replaceEntries } from '../../agent/cli/manifest.ts';
+import {
+  createManifest,
+  findManifest,
+  formatManifest,
+  formatYaml,
+  readManifest,
+  replaceEntries,
+} from '../../agent/cli/manifest.ts';
 
 const place = { namespace: 'n', name: 's' };
 const entries = new Map([['a.pem', Buffer.from('one')]]);
 
 test('what is written is found and read again, in YAML and in JSON', async () => {
   const manifest = createManifest(place, entries);
-  for (const text of [await formatYaml(manifest), JSON.stringify(manifest)]) {
+  for (const text of [formatManifest(manifest), await formatYaml(manifest), JSON.stringify(manifest)]) {
     const found = await findManifest('here', text);
     assert.deepEqual(found, manifest);
     const read = readManifest(manifest, 'here');
@@ -52,8 +60,43 @@ test('PEM is no manifest, and is told from one at once', { timeout: 20_000 }, as
     assert.equal(await findManifest('here', text), undefined);
 });
 
-test('names that YAML would take for something else stay names', async () => {
-  const odd = new Map(['null', '1e3', 'true', '0x1f', '__proto__'].map((name) => [name, Buffer.from(name)]));
-  const { data } = parse(await formatYaml(createManifest(place, odd))) as { readonly data: object };
-  assert.deepEqual(Object.keys(data), [...odd.keys()]);
+test('whatever a manifest holds is the same after it was written and parsed', () => {
+  const odd = [
+    'null',
+    'Yes',
+    'y',
+    'NO',
+    '1e3',
+    'true',
+    '0x1f',
+    '__proto__',
+    '~',
+    '- a',
+    'a: b',
+    '#',
+    '"',
+    '\n',
+    '\u0000',
+    ' a ',
+  ];
+  const text = fc.oneof(fc.constantFrom(...odd), fc.string({ unit: 'grapheme' }));
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 3 },
+      text,
+      fc.constantFrom(null, true, 1),
+      fc.array(tie('value')),
+      fc.dictionary(text, tie('value')),
+    ),
+  }));
+  fc.assert(
+    fc.property(fc.dictionary(text, value, { minKeys: 1 }), (manifest) => {
+      const written = formatManifest(manifest);
+      for (const version of ['1.1', '1.2'] as const)
+        assert.deepEqual(plainOf(parse(written, { version })), plainOf(manifest));
+    }),
+  );
 });
+
+/** Without prototypes, of which generated objects have none. */
+const plainOf = (value: unknown): unknown => JSON.parse(JSON.stringify(value));

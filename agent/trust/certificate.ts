@@ -1,15 +1,11 @@
 // One certificate: DER in, the facts that admission, host and reports speak of out (RFC 5280).
-// Both parsers must take it: node:crypto is what OpenSSL users on the host will see, @peculiar/x509 tells what
-// node:crypto does not (basicConstraints apart from key usage, RSA-PSS parameters). Nothing here throws: getters of
-// both libraries do, late, so all facts are read at once. Bytes of the input never appear in the evidence.
+// Two readers must take it: node:crypto is what OpenSSL users on the host will see, extensions.ts tells what it does not.
+// Nothing here throws: getters of node:crypto do, late, so all facts are read at once. Bytes of the input never appear in
+// the evidence.
 
-import 'reflect-metadata';
 import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import {
-  X509Certificate as Asn1Certificate,
-  BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
-} from '@peculiar/x509';
+import { readElements, readHeader } from './der.ts';
+import { type Extensions, readExtensions, sha1 } from './extensions.ts';
 import { printable } from './printable.ts';
 
 /** SHA-256 over the DER, 64 lower-case hexadecimal digits. */
@@ -23,7 +19,7 @@ export type PublicKeyFacts =
 /** The hash under the signature, where it is a broken one. */
 export type SignatureHash = 'MD2' | 'MD4' | 'MD5' | 'SHA-1' | 'other';
 
-export interface Certificate {
+export interface Certificate extends Pick<Extensions, 'extendedKeyUsage' | 'isCa'> {
   readonly der: Uint8Array;
   /** Canonical PEM: 64 columns, LF, ends with one LF. */
   readonly pem: string;
@@ -35,10 +31,6 @@ export interface Certificate {
   readonly notAfter: Date;
   /** Its signature verifies with its own key. */
   readonly selfSigned: boolean;
-  /** As basicConstraints says; false where that is missing. Key usage is not looked at. */
-  readonly isCa: boolean;
-  /** Object identifiers; undefined where the extension is missing, which allows every use. */
-  readonly extendedKeyUsage: readonly string[] | undefined;
   readonly signatureHash: SignatureHash;
   readonly publicKey: PublicKeyFacts;
 }
@@ -88,9 +80,8 @@ function readFacts(der: Uint8Array): ParsedCertificate {
   const x509 = new X509Certificate(der);
   // OpenSSL reads some BER; it would then compute another fingerprint than the one over these bytes.
   if (!x509.raw.equals(der)) return malformed('its encoding is not DER');
-  const asn1 = new Asn1Certificate(der);
-  const extensions = asn1.extensions.map((extension) => extension.type);
-  if (new Set(extensions).size < extensions.length) return malformed('it holds the same extension twice');
+  const extensions = readExtensions(der);
+  if (typeof extensions === 'string') return malformed(extensions);
   const { validFromDate: notBefore, validToDate: notAfter } = x509;
   // For a date it cannot read, node:crypto gives a Date of whatever was in memory; its text then is no date.
   if (Date.parse(x509.validFrom) !== notBefore.getTime() || Date.parse(x509.validTo) !== notAfter.getTime()) {
@@ -107,17 +98,12 @@ function readFacts(der: Uint8Array): ParsedCertificate {
       notBefore,
       notAfter,
       selfSigned: verifies(x509),
-      isCa: asn1.getExtension(BasicConstraintsExtension)?.ca ?? false,
-      extendedKeyUsage: readUsages(asn1),
-      signatureHash: weakHashes.get(x509.signatureAlgorithmOid) ?? pssHash(x509, asn1),
+      isCa: extensions.isCa,
+      extendedKeyUsage: extensions.extendedKeyUsage,
+      signatureHash: weakHashes.get(extensions.pssHash ?? x509.signatureAlgorithmOid ?? '') ?? 'other',
       publicKey: describeKey(x509.publicKey),
     },
   };
-}
-
-function readUsages(asn1: Asn1Certificate): readonly string[] | undefined {
-  const extension = asn1.getExtension(ExtendedKeyUsageExtension);
-  return extension === null ? undefined : Array.from(extension.usages, String);
 }
 
 function verifies(x509: X509Certificate): boolean {
@@ -143,6 +129,7 @@ function printableName(name: string | undefined): string {
 }
 
 const weakHashes: ReadonlyMap<string, SignatureHash> = new Map([
+  [sha1, 'SHA-1'],
   ['1.2.840.113549.1.1.2', 'MD2'],
   ['1.2.840.113549.1.1.3', 'MD4'],
   ['1.2.840.113549.1.1.4', 'MD5'],
@@ -154,12 +141,6 @@ const weakHashes: ReadonlyMap<string, SignatureHash> = new Map([
   ['1.3.14.3.2.13', 'SHA-1'],
   ['1.3.14.3.2.27', 'SHA-1'],
 ]);
-
-const rsaPss = '1.2.840.113549.1.1.10';
-
-function pssHash(x509: X509Certificate, asn1: Asn1Certificate): SignatureHash {
-  return x509.signatureAlgorithmOid === rsaPss && asn1.signatureAlgorithm.hash.name === 'SHA-1' ? 'SHA-1' : 'other';
-}
 
 function describeKey(key: KeyObject): PublicKeyFacts {
   const details = key.asymmetricKeyDetails ?? {};
@@ -178,29 +159,18 @@ function describeKey(key: KeyObject): PublicKeyFacts {
 // Rounded up to whole bytes, which no known curve below 256 bits turns into 256.
 function curveBits(key: KeyObject): number {
   const spki = key.export({ format: 'der', type: 'spki' });
-  const algorithmEnd = readElement(spki, readElement(spki, 0).start).end;
-  const point = readElement(spki, algorithmEnd);
-  const form = spki[point.start + 1];
+  const [, point] = readElements(readElements(spki)?.[0]?.content ?? spki) ?? [];
+  const [, form, ...coordinates] = point?.content ?? [];
   const isCompressed = form === 2 || form === 3;
-  return ((point.end - point.start - 2) / (isCompressed ? 1 : 2)) * 8;
+  return (coordinates.length / (isCompressed ? 1 : 2)) * 8;
 }
 
 function findOuterFault(der: Uint8Array): string | undefined {
   if (der.length === 0) return 'the block is empty';
-  const { start, end } = readElement(der, 0);
-  if (der[0] !== 0x30 || Number.isNaN(end)) return 'it does not begin with a DER sequence';
+  const header = readHeader(der);
+  if (header?.tag !== 0x30 || !header.isDer || header.end === undefined) return 'it does not begin with a DER sequence';
+  const { start, end } = header;
   if (end > der.length) return 'its DER is cut off';
   if (end < der.length) return 'bytes follow after its DER';
   return start === end ? 'its DER sequence is empty' : undefined;
-}
-
-/** Where the content of the element at `offset` starts and ends; NaN for a length that DER does not allow. */
-function readElement(der: Uint8Array, offset: number): { readonly start: number; readonly end: number } {
-  const first = der[offset + 1] ?? Number.NaN;
-  if (first < 0x80) return { start: offset + 2, end: offset + 2 + first };
-  const count = first - 0x80;
-  const start = offset + 2 + count;
-  const length = der.subarray(offset + 2, start).reduce((sum, byte) => sum * 256 + byte, 0);
-  const isMinimal = count <= 4 && length >= 0x80 && length >= 256 ** (count - 1);
-  return { start, end: isMinimal ? start + length : Number.NaN };
 }

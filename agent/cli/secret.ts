@@ -10,7 +10,7 @@ import type { Entries } from '../trust/source.ts';
 import { defineCommand, type Terminal, UnreadableError } from './command.ts';
 import { findPathProblem, type NamedSource, readSource } from './entries.ts';
 import { type Flag, flag, switchFlag, textFlag } from './flags.ts';
-import { describeFindings, judgeSource } from './judged.ts';
+import { describeFindings, type Judged, judgeSource } from './judged.ts';
 import { createManifest, formatManifest, type Manifest, replaceEntries, type SecretName } from './manifest.ts';
 import { plain } from './paint.ts';
 import { admissionFlags } from './validate.ts';
@@ -108,14 +108,17 @@ async function make(values: Values, pems: readonly string[], terminal: Terminal)
   for (const path of pems) given.push(await readNormalized(path, terminal));
 
   // The limit is one of what comes out; and a Secret that is there may be empty.
-  const judged = [...(secret && !isEmpty(secret) ? [secret] : []), ...(old ? [old] : []), ...given].map((source) =>
-    judgeSource(source, { ...options, maxCertificates: Number.POSITIVE_INFINITY }),
-  );
+  const judge = (source: NamedSource): Judged =>
+    judgeSource(source, { ...options, maxCertificates: Number.POSITIVE_INFINITY });
+  const judgedSecret = secret && !isEmpty(secret) ? judge(secret) : undefined;
+  const judgedOld = old && judge(old);
+  const judgedGiven = given.map(judge);
+  const judged = [judgedSecret, judgedOld, ...judgedGiven].filter((source) => source !== undefined);
   const rejected = judged.filter(({ accepted }) => !accepted);
   for (const source of rejected) terminal.err(describeFindings(source, plain));
   if (rejected.length > 0) return undefined;
 
-  const composed = compose(values, secret && entriesOf(secret), old && certificatesOf(old), given, terminal);
+  const composed = compose(values, secret && entriesOf(secret), judgedOld, judgedGiven, terminal);
   if (composed.kind === 'refused') {
     terminal.err(`node-trust secret: ${composed.message}\n`);
     return undefined;
@@ -144,22 +147,25 @@ const maxSecretBytes = 1024 * 1024;
 function compose(
   { final }: Values,
   held: Entries | undefined,
-  old: readonly Certificate[] | undefined,
-  given: readonly NamedSource[],
+  old: Judged | undefined,
+  given: readonly Judged[],
   terminal: Terminal,
 ): Rotated {
   const successors = given.flatMap(certificatesOf);
-  if (old !== undefined) return (final ? endRotation : beginRotation)({ old, successors, held });
+  if (old !== undefined) return (final ? endRotation : beginRotation)({ old: certificatesOf(old), successors, held });
   const known = new Set(fingerprintsOf(certificatesIn(held ?? new Map())));
-  for (const source of given) {
-    for (const { fingerprint, subject } of certificatesOf(source)) {
+  for (const judged of given) {
+    for (const { fingerprint, subject } of certificatesOf(judged)) {
       if (known.has(fingerprint))
-        terminal.err(`note: ${source.name}: ${subject} is there already, and not added again\n`);
+        terminal.err(`note: ${judged.source.name}: ${subject} is there already, and not added again\n`);
       known.add(fingerprint);
     }
   }
   return { kind: 'entries', entries: addCertificates(held ?? new Map(), successors) };
 }
+
+const certificatesOf = ({ certificates }: Judged): readonly Certificate[] =>
+  certificates.map(({ certificate }) => certificate);
 
 /** Each entry in the form that admission takes, if it is one that can be had; tells what was converted. */
 async function readNormalized(path: string, terminal: Terminal): Promise<NamedSource> {
@@ -181,8 +187,6 @@ async function readNormalized(path: string, terminal: Terminal): Promise<NamedSo
 function entriesOf({ snapshot }: NamedSource): Entries {
   return snapshot.kind === 'present' ? snapshot.entries : new Map();
 }
-
-const certificatesOf = (source: NamedSource): readonly Certificate[] => certificatesIn(entriesOf(source));
 
 const isEmpty = (source: NamedSource): boolean =>
   source.snapshot.kind === 'present' && source.snapshot.entries.size === 0 && source.findings.length === 0;

@@ -1,9 +1,12 @@
 // `npm run bench`: what the agent costs, next to what the same would cost without it, measured in the same run and taken in
 // turns, so that a busy machine slows down both. Exits 1 when a budget is exceeded.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { admit } from '../../agent/trust/admission.ts';
 import { createCertificate, fixedNow } from '../support/certificates.ts';
 import { tool } from '../support/debian.ts';
@@ -11,8 +14,9 @@ import { pass, present } from '../support/passes.ts';
 import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 import { measureDaemon } from './daemon.ts';
 import { measureNode } from './node.ts';
-import { median, milliseconds, print, type Row, rounds, time } from './rows.ts';
+import { median, milliseconds, print, type Row, ratio, rounds, time } from './rows.ts';
 
+const launcher = fileURLToPath(new URL('../../node-trust', import.meta.url));
 const corp = createCertificate({ subject: 'Corp Root' });
 const others = Array.from({ length: rounds }, (_, index) => createCertificate({ subject: `Root ${index}` }));
 
@@ -40,6 +44,26 @@ async function measurePass(): Promise<Row> {
     budget: `10 % + 150 ms: ${milliseconds(allowed)}`,
     holds: ours <= allowed,
   };
+}
+
+/** Of short commands, as a person runs them from a checkout. */
+async function measureStartUp(folder: string): Promise<readonly Row[]> {
+  const file = join(folder, 'ca.pem');
+  await writeFile(file, corp.pem);
+  const run = (program: string, ...args: readonly string[]): Promise<unknown> =>
+    once(spawn(program, args, { stdio: 'ignore' }), 'close');
+  const rows: Row[] = [];
+  for (const args of [['--version'], ['validate', file], ['secret', file]]) {
+    await run(launcher, ...args); // what is compiled is kept from here on
+    const pairs: { ours: number; bare: number }[] = [];
+    for (let round = 0; round < 4 * rounds; round += 1) {
+      const bare = await time(() => run(process.execPath, '-e', '0'));
+      pairs.push({ bare, ours: await time(() => run(launcher, ...args)) });
+    }
+    const row = ratio(`node-trust ${args[0]}, from start to end`, pairs, 'an empty Node.js program');
+    rows.push({ ...row, budget: '3.0 x', holds: Number.parseFloat(row.result) <= 3 });
+  }
+  return rows;
 }
 
 /** `validate` makes the first call of a process, in which nothing is compiled yet; the daemon makes the later ones. */
@@ -104,6 +128,7 @@ try {
   const rows = [
     await measurePass(),
     ...admission,
+    ...(await measureStartUp(folder)),
     ...(await measureDaemon(folder)),
     await measureIdleHour(),
     ...(await measureNode()),

@@ -48,6 +48,15 @@ test('a name that is taken takes nobody else in', () => {
   assert.equal(certificatesIn(entries).length, taken.length + 1);
 });
 
+test('a certificate whose subject is the name of another one takes nobody else in, either', () => {
+  const lookalike = makeCertificate(`Corp Root ${corp.fingerprint.slice(0, 8)}`);
+  for (const order of [
+    [corp, corpAgain, lookalike],
+    [lookalike, corpAgain, corp],
+  ])
+    assert.equal(certificatesIn(addCertificates(none, order)).length, 3);
+});
+
 test('what is there already is not added, and keeps its name and its bytes', () => {
   const held = new Map([['old', Buffer.concat([Buffer.from('# ours\n'), pem(corp, proxy)])]]);
   assert.deepEqual(addCertificates(held, [proxy, corp, corp]), held);

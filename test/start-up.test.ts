@@ -1,12 +1,16 @@
 // What a command loads before it does anything: a short one must not wait for what only the daemon needs.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from './support/api-fixture.ts';
 import { createCertificate } from './support/certificates.ts';
 
-const main = fileURLToPath(new URL('../agent/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
+const main = join(root, 'agent/main.ts');
 const { pem } = createCertificate();
 const secret = JSON.stringify({ kind: 'Secret', metadata: { name: 's' }, stringData: { 'a.pem': pem } });
 
@@ -55,3 +59,33 @@ test('apply loads nothing of Kubernetes, and nothing that the daemon alone needs
     assert(!loaded.includes(unwanted), unwanted);
   assert(!loaded.some((name) => name.startsWith('agent/kube/')), loaded.join());
 });
+
+test("what was compiled is kept in a checkout of one's own", () => {
+  const modules = join(root, 'node_modules');
+  const cache = join(modules, '.cache/node-trust');
+  execFileSync(join(root, 'node-trust'), ['--version']);
+  assert(existsSync(cache) || statSync(modules).uid !== process.getuid?.(), cache);
+});
+
+for (const [version, code] of [
+  ['v20.19.5', 3],
+  ['v24.9.0', 3],
+  ['v24.11.1', 3],
+  ['v24.12.0', 0],
+  ['v25.0.0', 0],
+  ['v26.10.0', 0],
+  ['v30.1.0', 0],
+  ['', 3],
+] as const) {
+  test(`Node.js ${version || 'that does not start'} is ${code === 0 ? 'taken' : 'refused, with what to do'}`, (t) => {
+    const folder = temporaryFolder(t);
+    const node = join(folder, 'node_modules/.bin/node');
+    mkdirSync(join(folder, 'node_modules/.bin'), { recursive: true });
+    writeFileSync(node, `#!/bin/sh\n${version === '' ? 'exit 127' : `echo ${version}`}\n`);
+    copyFileSync(join(root, 'with-node'), join(folder, 'with-node'));
+    chmodSync(node, 0o755);
+    const { status, stderr } = spawnSync(join(folder, 'with-node'), ['true'], { encoding: 'utf8' });
+    assert.equal(status, code);
+    assert.match(stderr, code === 0 ? /^$/ : /needs Node\.js 24\.12 or newer, this is .*; npm ci brings it/);
+  });
+}

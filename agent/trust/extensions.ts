@@ -1,7 +1,7 @@
 // What a certificate says in its extensions and in the parameters of its signature (RFC 5280, 4.2; RFC 4055), of which
 // node:crypto shows too little: it knows basicConstraints only mixed with key usage. Reads certificates that node:crypto has
 // read, and is strict where that is not: Go, in which containerd is written, skips a certificate if an extension that it
-// knows is not of the form of its kind.
+// knows is not of the form of its kind. A library for it takes longer to load than all else that a short command does.
 
 import { type Element, formatOid, readElements } from './der.ts';
 

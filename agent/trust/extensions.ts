@@ -1,7 +1,8 @@
 // What a certificate says in its extensions and in the parameters of its signature (RFC 5280, 4.2; RFC 4055), of which
 // node:crypto shows too little: it knows basicConstraints only mixed with key usage. Reads certificates that node:crypto has
-// read, and is strict where that is not: Go, in which containerd is written, skips a certificate if an extension that it
-// knows is not of the form of its kind. A library for it takes longer to load than all else that a short command does.
+// read, and is strict where that is not: an extension of a known kind must be of its form, since readers of the host may skip
+// the whole certificate. A library for it takes longer to load than all else that a short command does; a test holds this to
+// one.
 
 import { type Element, formatOid, readElements } from './der.ts';
 
@@ -76,7 +77,7 @@ function isName(name: Element | undefined): boolean {
   return name !== undefined && listOf((part) => part.tag === set && childrenOf(part).every(isPair))(name);
 }
 
-/** https://pkg.go.dev/crypto/x509 reads these, and few others. */
+/** RFC 5280, 4.2.1 and 4.2.2.1. */
 const forms: ReadonlyMap<string, (content: Element) => boolean> = new Map([
   ['2.5.29.14', ({ tag }) => tag === octetString], // subjectKeyIdentifier
   ['2.5.29.15', ({ tag, content: [unused = 8] }) => tag === bitString && unused < 8], // keyUsage

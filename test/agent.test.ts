@@ -412,7 +412,7 @@ test('a farewell that hangs is given up within the time of its pod, and node-tru
   const agent = stage.run({ enabledBy: label });
   await stage.says(isSynced);
   const tool = '/usr/sbin/update-ca-certificates';
-  const hangs = `case "$*" in */stage/*) exec ${tool} "$@" ;; esac\ntouch '${sandbox.at('/run/hangs')}'\nexec sleep 600`;
+  const hangs = `case "$2" in */stage/*) exec ${tool} "$@" ;; esac\ntouch '${sandbox.at('/run/hangs')}'\nexec sleep 600`;
   await sandbox.write(tool, `#!/bin/sh\n${hangs}\n`, 0o755);
   stage.labelNode({});
   const ended = agent.stop();

@@ -7,7 +7,7 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { errorText } from '../errors.ts';
-import { type AnswerObject, isRecord, listAt, metadataOf, parseJson } from './answer-object.ts';
+import { type AnswerObject, isRecord, listAt, metadataOf, parseJson, textAt } from './answer-object.ts';
 import type { ClusterAccess, Credentials } from './cluster-access.ts';
 import { failureOfSilence, failureOfThrown } from './connection-failure.ts';
 import { type Asked, failureOfAnswer, failureOfErrorEvent, foreignAnswer, KubeError } from './kube-error.ts';
@@ -34,8 +34,15 @@ export interface KubeClient {
   readonly server: string;
   /** One request and its answer, an object of the asked kind and name. A patch is a JSON merge patch (RFC 7386). */
   call(request: KubeRequest, signal: AbortSignal): Promise<AnswerObject>;
-  /** The items of a list; `kind` is that of the list. */
-  list(request: Omit<KubeRequest, 'verb' | 'name' | 'query'>, signal: AbortSignal): Promise<readonly AnswerObject[]>;
+  /**
+   * All items of a list; `kind` is that of the list. It comes in pages, and nothing of a page is kept but what `read` makes of
+   * its items.
+   */
+  list<T>(
+    request: Omit<KubeRequest, 'verb' | 'name'>,
+    read: (item: AnswerObject) => T,
+    signal: AbortSignal,
+  ): Promise<readonly T[]>;
   /** Resolves when the server ends it; throws KubeError when it breaks, falls silent or says ERROR. */
   watch(request: KubeRequest, watching: Watching, signal: AbortSignal): Promise<void>;
 }
@@ -74,6 +81,13 @@ export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_00
     }
   };
 
+  const readPage = async <T>(response: IncomingMessage, asked: KubeRequest, read: (item: AnswerObject) => T) => {
+    const object = parseJson(await text(response));
+    if (!isRecord(object) || object['kind'] !== asked.kind)
+      throw new KubeError(foreignAnswer(server, asked, response.statusCode));
+    return { items: listAt(object, 'items').map(read), token: textAt(metadataOf(object), 'continue') ?? '' };
+  };
+
   return {
     server,
 
@@ -85,13 +99,24 @@ export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_00
         throw new KubeError(foreignAnswer(server, request, response.statusCode));
       }),
 
-    list(request, signal) {
+    async list(request, read, signal) {
       const asked = { ...request, verb: 'list', name: '' } as const;
-      return exchange(asked, signal, async (response) => {
-        const object = parseJson(await text(response));
-        if (isRecord(object) && object['kind'] === request.kind) return listAt(object, 'items');
-        throw new KubeError(foreignAnswer(server, asked, response.statusCode));
-      });
+      const items = [];
+      for (let token = '', isSecondTry = false; ; ) {
+        try {
+          // Not with resourceVersion=0, which is answered from a cache: all at once, whatever the limit.
+          const query = { ...request.query, limit: pageSize, ...(token !== '' && { continue: token }) };
+          const page = await exchange({ ...asked, query }, signal, (response) => readPage(response, asked, read));
+          items.push(...page.items);
+          token = page.token;
+          if (token === '') return items;
+        } catch (error) {
+          // A server does not keep the version of a first page for long.
+          const isExpired = error instanceof KubeError && error.failure.kind === 'expired';
+          if (!isExpired || token === '' || isSecondTry) throw error;
+          [token, isSecondTry, items.length] = ['', true, 0];
+        }
+      }
     },
 
     watch: (request, { maxSilenceMs, onOpen, onEvent }, signal) =>
@@ -109,6 +134,9 @@ export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_00
       }),
   };
 }
+
+/** Of Nodes with what real ones carry this is some 10 MB of JSON. */
+const pageSize = '500';
 
 type ReadAnswer<T> = (response: IncomingMessage, watchdog: Watchdog) => Promise<T>;
 

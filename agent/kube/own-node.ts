@@ -46,11 +46,11 @@ export async function listNodes(
   client: KubeClient,
   signal: AbortSignal,
 ): Promise<readonly { readonly name: string; readonly annotations: ReadonlyMap<string, string> }[]> {
-  const nodes = await client.list({ path: '/api/v1/nodes', object: 'nodes', kind: 'NodeList' }, signal);
-  return nodes.map((node) => {
+  const read = (node: AnswerObject) => {
     const metadata = metadataOf(node);
     return { name: textAt(metadata, 'name') ?? '', annotations: textMapAt(metadata, 'annotations') };
-  });
+  };
+  return client.list({ path: '/api/v1/nodes', object: 'nodes', kind: 'NodeList' }, read, signal);
 }
 
 export function createOwnNode({ client, name }: { readonly client: KubeClient; readonly name: string }): OwnNode {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { type AnswerObject, metadataOf, textAt } from '../../agent/kube/answer-object.ts';
 import { createKubeClient, type KubeClient, type KubeRequest } from '../../agent/kube/client.ts';
 import { KubeError, type KubeFailure } from '../../agent/kube/kube-error.ts';
 import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
@@ -277,3 +278,52 @@ test('a host name that nobody knows is unreachable', async (t) => {
 function watch(client: KubeClient, signal: AbortSignal, maxSilenceMs = 5000): Promise<void> {
   return client.watch(watchSecrets, { maxSilenceMs, onOpen: () => undefined, onEvent: () => undefined }, signal);
 }
+
+const nodes = { path: '/api/v1/nodes', object: 'nodes', kind: 'NodeList' } as const;
+const nameOf = (item: AnswerObject): string => textAt(metadataOf(item), 'name') ?? '';
+
+/** Two pages and a bit. */
+async function connectToFleet(t: TestContext): Promise<Setup & { readonly names: readonly string[] }> {
+  const setup = await connect(t);
+  const names = Array.from({ length: 1001 }, (_, index) => `node-${String(index).padStart(4, '0')}`);
+  for (const name of names) setup.server.put({ kind: 'Node', metadata: { name } });
+  return { ...setup, names };
+}
+
+test('a list is asked for in pages and comes whole', async (t) => {
+  const { server, client, names } = await connectToFleet(t);
+  assert.deepEqual(await client.list(nodes, nameOf, t.signal), names);
+  assert.deepEqual(
+    server.journal.map(({ verb, limit }) => [verb, limit]),
+    [1, 2, 3].map(() => ['list', 500]),
+  );
+});
+
+test('a list whose first page is forgotten meanwhile begins anew, once', async (t) => {
+  const { server, client, names } = await connectToFleet(t);
+  const newcomer = { kind: 'Node', name: 'node-9999' };
+  const forget = (item: AnswerObject): string => {
+    if (server.get(newcomer) === undefined) {
+      server.put({ kind: 'Node', metadata: { name: newcomer.name } });
+      server.compact();
+    }
+    return nameOf(item);
+  };
+  assert.deepEqual(await client.list(nodes, forget, t.signal), [...names, newcomer.name]);
+  assert.deepEqual(
+    server.journal.map(({ code }) => code),
+    [200, 410, 200, 200, 200],
+  );
+  server.fail({ verb: 'list' }, { kind: 'status', code: 410 });
+  assert.equal((await failureOf(client.list(nodes, nameOf, t.signal))).kind, 'expired');
+});
+
+test('a list that breaks in its middle has no items', async (t) => {
+  const { server, client } = await connectToFleet(t);
+  const breakIt = (): void => void server.fail({ verb: 'list' }, { kind: 'status', code: 503 });
+  assert.equal((await failureOf(client.list(nodes, breakIt, t.signal))).kind, 'server-error');
+  assert.deepEqual(
+    server.journal.map(({ code }) => code),
+    [200, 503],
+  );
+});

@@ -1,6 +1,6 @@
 // What the embedded API server says about itself, as much of it as kubectl asks for around the objects that are served:
-// versions, resources, that a namespace exists (each one does), that no pods run on a node, and for `kubectl apply` that
-// the server validates fields itself.
+// versions, resources, that a namespace exists (each one does), and for `kubectl apply` that the server validates fields
+// itself.
 
 import { type Resource, resources } from './api-requests.ts';
 
@@ -13,7 +13,6 @@ export function discoveryDocument(path: string): unknown {
   if (path === '/api') return { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] };
   if (path === '/apis') return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.map(apiGroup) };
   if (path === '/api/v1') return resourceList('');
-  if (path === '/api/v1/pods') return { kind: 'PodList', apiVersion: 'v1', metadata: {}, items: [] };
   if (path === '/openapi/v3') return { paths: { 'api/v1': { serverRelativeURL: '/openapi/v3/api/v1' } } };
   if (path === '/openapi/v3/api/v1') return openApiDocument();
   const namespace = /^\/api\/v1\/namespaces\/([^/]+)$/.exec(path)?.[1];

@@ -10,6 +10,8 @@ export interface JournalEntry {
   readonly user: string;
   /** HTTP status; 0 where there was no answer. A watch is entered when it is accepted. */
   readonly code: number;
+  /** Of a list that was asked for in pages. */
+  readonly limit?: number;
 }
 
 export interface Journal {

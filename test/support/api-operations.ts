@@ -63,12 +63,34 @@ function listOf(store: ObjectStore, request: ApiRequest): Answer['object'] & Fie
   const { resource, namespace, query } = request;
   // Only an exact version can be too old for a list; any other answer may be newer than asked.
   if (query.get('resourceVersionMatch') === 'Exact') store.since(Number(query.get('resourceVersion')));
+  const limit = Number(query.get('limit') ?? 0) || Number.POSITIVE_INFINITY;
+  const token = parseContinue(query.get('continue'));
+  if (token !== undefined) store.since(token.version);
+  const version = token?.version ?? store.version();
+  const found = store
+    .list(resource, namespace)
+    .filter(objectMatcher(request))
+    .map((object) => [`${object.metadata.namespace ?? ''}/${object.metadata.name}`, object] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .filter(([key]) => key > (token?.after ?? ''));
+  const page = found.slice(0, limit);
+  const after = page.at(-1)?.[0] ?? '';
+  const more = found.length > page.length ? { continue: JSON.stringify({ version, after }) } : {};
   return {
     kind: `${resource.kind}List`,
     apiVersion: resource.group === '' ? 'v1' : `${resource.group}/v1`,
-    metadata: { resourceVersion: String(store.version()) },
-    items: store.list(resource, namespace).filter(objectMatcher(request)),
+    metadata: { resourceVersion: String(version), ...more },
+    items: page.map(([, object]) => object),
   };
+}
+
+/** Opaque to clients: of which version the first page was, and the last key that was given. */
+function parseContinue(token: string | null): { readonly version: number; readonly after: string } | undefined {
+  if (token === null || token === '') return undefined;
+  const parsed = parseJson(token);
+  const { version, after } = isFields(parsed) ? parsed : {};
+  if (typeof version === 'number' && typeof after === 'string') return { version, after };
+  throw badRequest('continue key is not valid');
 }
 
 function parseJson(text: string): unknown {

@@ -13,6 +13,8 @@ export const resources: readonly Resource[] = [
   { plural: 'secrets', kind: 'Secret', group: '', namespaced: true },
   { plural: 'events', kind: 'Event', group: '', namespaced: true },
   { plural: 'nodes', kind: 'Node', group: '', namespaced: false },
+  { plural: 'pods', kind: 'Pod', group: '', namespaced: true },
+  { plural: 'daemonsets', kind: 'DaemonSet', group: 'apps', namespaced: true },
   { plural: 'leases', kind: 'Lease', group: 'coordination.k8s.io', namespaced: true },
 ];
 
@@ -61,7 +63,16 @@ function verbOf(method: string, hasName: boolean, watch: string | null): Verb | 
 }
 
 export function fieldSelectorOf(query: URLSearchParams): ReadonlyMap<string, string> {
-  const terms = (query.get('fieldSelector') ?? '').split(',').filter((term) => term !== '');
+  return termsOf(query.get('fieldSelector'));
+}
+
+/** Equality alone. */
+export function labelSelectorOf(query: URLSearchParams): ReadonlyMap<string, string> {
+  return termsOf(query.get('labelSelector'));
+}
+
+function termsOf(selector: string | null): ReadonlyMap<string, string> {
+  const terms = (selector ?? '').split(',').filter((term) => term !== '');
   return new Map(terms.map((term) => [term.replace(/==?.*$/s, ''), term.replace(/^[^=]*==?/s, '')]));
 }
 

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { selfSigned, startTestServer, temporaryFolder, writeKubeconfig } from './api-fixture.ts';
 import type { ApiServer } from './api-server.ts';
+import type { ApiObject } from './api-store.ts';
 
 const secrets = '/api/v1/namespaces/kube-system/secrets';
 const secret = { kind: 'Secret', metadata: { name: 'cas', namespace: 'kube-system' }, stringData: { 'ca.pem': 'one' } };
@@ -306,4 +307,43 @@ test('kubectl can read, apply, patch, annotate, describe and delete', {
   assert.match(await kubectl('describe', 'node', 'node-1'), /node-trust-agent\/retry: 1/);
   await kubectl('delete', 'secret', 'cas', '-n', 'kube-system');
   await assert.rejects(kubectl('get', 'secret', 'cas', '-n', 'kube-system'), /secrets "cas" not found/);
+});
+
+test('a list with a limit goes on where it stopped, in the order of the names, and not after its version is forgotten', async (t) => {
+  const server = await startTestServer(t);
+  for (const name of ['b', 'c', 'a']) server.put({ kind: 'Node', metadata: { name } });
+  const first = (await ask(server, 'GET', '/api/v1/nodes?limit=2')).body;
+  const names = ({ items }: Reply['body']): unknown => (items as ApiObject[]).map(({ metadata }) => metadata.name);
+  assert.deepEqual(names(first), ['a', 'b']);
+  const rest = `/api/v1/nodes?limit=2&continue=${encodeURIComponent(String(first.metadata['continue']))}`;
+  const { body: second } = await ask(server, 'GET', rest);
+  assert.deepEqual([names(second), second.metadata], [['c'], { resourceVersion: first.metadata['resourceVersion'] }]);
+  server.put({ kind: 'Node', metadata: { name: 'd' } });
+  server.compact();
+  assert.equal((await ask(server, 'GET', rest)).code, 410);
+  assert.equal((await ask(server, 'GET', '/api/v1/nodes?limit=2&continue=x')).code, 400);
+});
+
+test('Pods are found by label and by node, and a DaemonSet under its group', async (t) => {
+  const server = await startTestServer(t);
+  const pod = (name: string, app: string) =>
+    server.put({
+      kind: 'Pod',
+      metadata: { name, namespace: 'kube-system', labels: { app } },
+      spec: { nodeName: `on-${name}` },
+    });
+  for (const [name, app] of [
+    ['a', 'agent'],
+    ['b', 'dns'],
+  ] as const)
+    pod(name, app);
+  const pods = async (query: string) =>
+    ((await ask(server, 'GET', `/api/v1/namespaces/kube-system/pods?${query}`)).body['items'] as ApiObject[]).map(
+      ({ metadata }) => metadata.name,
+    );
+  assert.deepEqual(await pods('labelSelector=app%3Dagent'), ['a']);
+  assert.deepEqual(await pods('fieldSelector=spec.nodeName%3Don-b'), ['b']);
+  server.put({ kind: 'DaemonSet', metadata: { name: 'agent', namespace: 'kube-system' } });
+  const { body } = await ask(server, 'GET', '/apis/apps/v1/namespaces/kube-system/daemonsets/agent');
+  assert.deepEqual([body['apiVersion'], body['kind']], ['apps/v1', 'DaemonSet']);
 });

@@ -1,10 +1,11 @@
 // An embedded API server for tests and the demo: real HTTP on 127.0.0.1 unless told otherwise, HTTPS with HTTP/2 where it
 // gets a certificate.
-// It is a fake. Faithful in: Secrets, Events, Leases and Nodes with get, list, watch, create, update, merge patch and
-// delete; resourceVersions, conflicts, bookmarks, expiry; RBAC; Status objects and their wording; enough discovery for
-// kubectl. Not faithful in: every namespace exists; strategic merge patches are taken as plain ones; no server-side apply,
-// dry run, deletecollection, paging, label selectors, tables, finalizers, managed fields or protobuf (which `kubectl
-// create secret` sends, `kubectl apply` does not); only few fields are validated.
+// It is a fake. Faithful in: Secrets, Events, Leases, Nodes, Pods and DaemonSets with get, list, watch, create, update,
+// merge patch and delete; paging, resourceVersions, conflicts, bookmarks, expiry; RBAC; Status objects and their wording;
+// enough discovery for kubectl. Not faithful in: every namespace exists; nothing makes a DaemonSet's Pods; a later page
+// shows what is there now, not at the first one's version; label selectors know equality alone; strategic merge patches
+// are taken as plain ones; no server-side apply, dry run, deletecollection, tables, finalizers, managed fields or
+// protobuf (which `kubectl create secret` sends, `kubectl apply` does not); only few fields are validated.
 
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
@@ -81,8 +82,10 @@ export async function startApiServer(options: ApiServerOptions = {}) {
     const user = userOf(users, incoming.headers.authorization);
     const cut = (): void => void incoming.socket.destroy();
     const note = (code: number, name = request.name): void => {
-      const { verb, resource, namespace } = request;
-      journal.add({ verb, resource: resource.plural, namespace, name, user: user?.name ?? '', code });
+      const { verb, resource, namespace, query } = request;
+      const limit = query.get('limit');
+      const entry = { verb, resource: resource.plural, namespace, name, user: user?.name ?? '', code };
+      journal.add(limit === null ? entry : { ...entry, limit: Number(limit) });
     };
     try {
       const failure = failures.take(request, user?.name ?? '');

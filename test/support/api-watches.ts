@@ -3,7 +3,7 @@
 // the connection is cut.
 
 import type { Outgoing } from './api-outgoing.ts';
-import { ApiError, type ApiRequest, fieldSelectorOf, type Resource } from './api-requests.ts';
+import { ApiError, type ApiRequest, fieldSelectorOf, labelSelectorOf, type Resource } from './api-requests.ts';
 import type { ApiObject, ObjectStore } from './api-store.ts';
 import { type Fields, isFields } from './api-validation.ts';
 
@@ -96,12 +96,14 @@ function firstEvents(
   return changes.map(({ type, object }) => [type, object]);
 }
 
-/** By namespace and field selector; a field is looked up by its path, whichever it is. */
+/** By namespace and selectors; a field is looked up by its path, whichever it is. */
 export function objectMatcher({ namespace, query }: ApiRequest): (object: ApiObject) => boolean {
   const terms = [...fieldSelectorOf(query)];
+  const labels = [...labelSelectorOf(query)];
   return (object) =>
     (namespace === undefined || object.metadata.namespace === namespace) &&
-    terms.every(([path, wanted]) => (fieldAt(object, path) ?? '') === wanted);
+    terms.every(([path, wanted]) => (fieldAt(object, path) ?? '') === wanted) &&
+    labels.every(([key, wanted]) => object.metadata.labels?.[key] === wanted);
 }
 
 function fieldAt(object: Fields, path: string): unknown {

@@ -2,12 +2,11 @@
 // A source that says no good set, or says nothing, leaves its last good set in place; a source that is gone, or holds
 // nothing, lets it go after a grace, because GitOps tools and secret operators delete and recreate.
 
-import { createHash } from 'node:crypto';
 import { type AdmissionOptions, type AdmittedCertificate, admit, type Finding } from './admission.ts';
 import { createBundle, emptyBundle, type TrustBundle } from './bundle.ts';
 import { type Fingerprint, parseCanonicalPem } from './certificate.ts';
 import { type AnchorName, anchorName } from './observation.ts';
-import type { Entries, OnDelete, SourceSnapshot } from './source.ts';
+import { contentDigest, type Entries, type OnDelete, type SourceSnapshot } from './source.ts';
 
 /** Kept on the host's disk: the last set that was admitted, and since when the source is gone. */
 export interface SourceMemory {
@@ -165,13 +164,4 @@ function remembered(memory: SourceMemory): Pick<Decision, 'desired' | 'certifica
     return certificate === undefined ? [] : [{ entry, certificate }];
   });
   return { desired: createBundle(certificates.map(({ certificate }) => certificate)), certificates };
-}
-
-/** `sha256:` over names and bytes, each with its length, so that no two contents run together. Order does not count. */
-export function contentDigest(entries: Entries): string {
-  const hash = createHash('sha256');
-  for (const [name, bytes] of [...entries].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    hash.update(`${Buffer.byteLength(name)}:${name}${bytes.length}:`).update(bytes);
-  }
-  return `sha256:${hash.digest('hex')}`;
 }

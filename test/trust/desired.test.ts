@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { emptyBundle } from '../../agent/trust/bundle.ts';
 import {
-  contentDigest,
   type DecisionContext,
   decideTrust,
   forgetRemoved,
@@ -196,12 +195,4 @@ test('of what is remembered of a file, what a later boot has taken away is forgo
   assert.deepEqual(names(new Set(), nowhere), []);
   assert.deepEqual(names(undefined, nowhere)?.length, 3, 'no boot has installed it');
   assert.equal(forgetRemoved(undefined, new Set(), nowhere), undefined);
-});
-
-test('the digest of the content depends on names and bytes, not on their order, and runs nothing together', () => {
-  const digest = contentDigest(encode({ a: 'x', b: 'y' }));
-  assert.match(digest, /^sha256:[0-9a-f]{64}$/);
-  assert.equal(contentDigest(encode({ b: 'y', a: 'x' })), digest);
-  const others = [{ a: 'xb', '': 'y' }, { a: 'y', b: 'x' }, { a: 'x' }, { ab: 'xy' }, { a: 'x', b: 'y', c: '' }];
-  for (const other of others) assert.notEqual(contentDigest(encode(other)), digest);
 });

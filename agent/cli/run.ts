@@ -7,7 +7,7 @@ import { createLog, type LogLevel, logLevels } from '../log.ts';
 import { healthTimeoutFlag } from './apply.ts';
 import { defineCommand } from './command.ts';
 import { countFlag, durationFlag, flag, switchFlag, textFlag } from './flags.ts';
-import { secretFlag } from './secret.ts';
+import { secretFlag } from './secret-flag.ts';
 
 export const runFlags = {
   nodeName: textFlag('node-name', 'Name of the own Node; required', {

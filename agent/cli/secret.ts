@@ -9,26 +9,12 @@ import { addCertificates, certificatesIn, fingerprintsOf } from '../trust/secret
 import type { Entries } from '../trust/source.ts';
 import { defineCommand, type Terminal, UnreadableError } from './command.ts';
 import { findPathProblem, type NamedSource, readSource } from './entries.ts';
-import { type Flag, flag, switchFlag, textFlag } from './flags.ts';
+import { type Flag, switchFlag, textFlag } from './flags.ts';
 import { describeFindings, type Judged, judgeSource } from './judged.ts';
 import { createManifest, formatManifest, type Manifest, replaceEntries, type SecretName } from './manifest.ts';
 import { plain } from './paint.ts';
+import { defaultSecret, secretFlag } from './secret-flag.ts';
 import { admissionFlags } from './validate.ts';
-
-const defaultSecret: SecretName = { namespace: 'kube-system', name: 'custom-ca-trust-secret' };
-
-export function secretFlag(name: string, help: string): Flag<SecretName> {
-  const shown = `${defaultSecret.namespace}/${defaultSecret.name}`;
-  return flag(name, help, { placeholder: 'NAMESPACE/NAME', fallback: defaultSecret, shown }, parseSecret);
-}
-
-/** RFC 1123 names, as the API server demands of namespaces and Secrets. */
-function parseSecret(text: string): SecretName {
-  const match = /^([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]*[a-z0-9])?)$/.exec(text);
-  if (match?.[1] === undefined || match[2] === undefined)
-    throw new Error(`expected NAMESPACE/NAME, got ${JSON.stringify(text)}`);
-  return { namespace: match[1], name: match[2] };
-}
 
 /** Unless given, a Secret that is there keeps its name. */
 const nameFlag: Flag<SecretName | undefined> = { ...secretFlag('name', 'Of a new Secret'), fallback: undefined };

@@ -7,10 +7,11 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { errorText } from '../errors.ts';
-import { type AnswerObject, isRecord, listAt, metadataOf, parseJson, textAt } from './answer-object.ts';
+import { type AnswerObject, isRecord, metadataOf, parseJson, textAt } from './answer-object.ts';
 import type { ClusterAccess, Credentials } from './cluster-access.ts';
 import { failureOfSilence, failureOfThrown } from './connection-failure.ts';
 import { type Asked, failureOfAnswer, failureOfErrorEvent, foreignAnswer, KubeError } from './kube-error.ts';
+import { splitItems } from './list-stream.ts';
 import { parseWatchLine, readLines, type WatchEvent } from './watch-stream.ts';
 
 export interface KubeRequest extends Asked {
@@ -82,10 +83,15 @@ export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_00
   };
 
   const readPage = async <T>(response: IncomingMessage, asked: KubeRequest, read: (item: AnswerObject) => T) => {
-    const object = parseJson(await text(response));
-    if (!isRecord(object) || object['kind'] !== asked.kind)
-      throw new KubeError(foreignAnswer(server, asked, response.statusCode));
-    return { items: listAt(object, 'items').map(read), token: textAt(metadataOf(object), 'continue') ?? '' };
+    const items: T[] = [];
+    const rest = await splitItems(response, (text) => {
+      const item = parseJson(text);
+      if (isRecord(item)) items.push(read(item));
+    });
+    const list = parseJson(rest);
+    if (isRecord(list) && list['kind'] === asked.kind)
+      return { items, token: textAt(metadataOf(list), 'continue') ?? '' };
+    throw new KubeError(foreignAnswer(server, asked, response.statusCode));
   };
 
   return {
@@ -135,7 +141,7 @@ export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_00
   };
 }
 
-/** Of Nodes with what real ones carry this is some 10 MB of JSON. */
+/** As kubectl asks. */
 const pageSize = '500';
 
 type ReadAnswer<T> = (response: IncomingMessage, watchdog: Watchdog) => Promise<T>;

@@ -6,6 +6,7 @@ const maxMessage = 1000;
 /** Control, format, unassigned and other characters without a shape, and line separators, as `\u{…}`; cut with an ellipsis. */
 export function printable(text: string, maxCharacters = maxMessage): string {
   const line = text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, escapeCodePoint);
+  if (line.length <= maxCharacters) return line;
   const characters = Array.from(line);
   return characters.length <= maxCharacters ? line : `${characters.slice(0, maxCharacters - 1).join('')}…`;
 }

@@ -3,6 +3,7 @@
 // severity and its remedy mean the same wherever they are read. Codes are stable: they are part of the interface.
 
 import { admissionReasons, type Reason } from './admission-reasons.ts';
+import { fleetReasons } from './fleet-reasons.ts';
 import { printable } from './printable.ts';
 
 /** When the next try makes sense: after a back-off; when bundle, host or retry annotation change; when the source changes. */
@@ -247,10 +248,11 @@ export const operationalReasons = {
   }),
 } as const;
 
-export const catalogue = { ...admissionReasons, ...operationalReasons };
+export const catalogue = { ...admissionReasons, ...operationalReasons, ...fleetReasons };
 
 export type AdmissionCode = keyof typeof admissionReasons;
 export type OperationalCode = keyof typeof operationalReasons;
+/** What an agent can say; of a fleet speaks `status`. */
 export type ReasonCode = AdmissionCode | OperationalCode;
 export type ReasonArgs<C extends ReasonCode> = Parameters<(typeof catalogue)[C]['message']>[0];
 

@@ -1,0 +1,57 @@
+// The reasons of a fleet: what cannot be told by the agent of a Node, because it is about that agent, or about its Node as the
+// rest of the cluster sees it. `status` alone says them.
+
+import type { Reason } from './admission-reasons.ts';
+import { printable } from './printable.ts';
+
+const fleet = <Args>(reason: Reason<Args>): Reason<Args> => reason;
+
+export const fleetReasons = {
+  AgentMissing: fleet({
+    severity: 'error',
+    meaning:
+      'No pod of the agent is on a Node that should have one: nobody tends to it, and what it says is of the past.',
+    remedy:
+      'Find out why none is scheduled: `kubectl -n kube-system describe daemonset node-trust-agent`, `kubectl describe node NODE`.',
+    message: ({ since }: { readonly since: string }) =>
+      `no pod of the agent is on this Node${since === '' ? '' : `, and what it says is of ${since}`}`,
+  }),
+  AgentNotReady: fleet({
+    severity: 'error',
+    meaning: "The agent's pod on the Node is not ready: it does not start, or its first pass has not ended.",
+    remedy: 'Look at it: `kubectl -n kube-system describe pod POD`, `kubectl -n kube-system logs POD`.',
+    message: ({ pod, phase }: { readonly pod: string; readonly phase: string }) => `pod ${pod} is not ready (${phase})`,
+  }),
+  NodeNotReady: fleet({
+    severity: 'error',
+    meaning: 'Kubernetes calls the Node not ready, so what it says may be of the past.',
+    remedy: 'Mend the Node first: `kubectl describe node NODE`.',
+    message: ({ since }: { readonly since: string }) =>
+      `Kubernetes calls this Node not ready${since === '' ? '' : `; what it says is of ${since}`}`,
+  }),
+  NotReported: fleet({
+    severity: 'warning',
+    meaning: 'The agent has told nothing on the Node since it was enabled.',
+    remedy: 'Wait a minute, then look at the log of its agent: `kubectl -n kube-system logs POD`.',
+    message: () => 'its agent has told nothing yet',
+  }),
+  ContentNotSeen: fleet({
+    severity: 'warning',
+    meaning: 'The Node speaks of other content than the Secret has now.',
+    remedy:
+      'Wait for the next look of its agent, five minutes at most, then look at its log: `kubectl -n kube-system logs POD`.',
+    message: ({ secret, changedAt }: { readonly secret: string; readonly changedAt: string }) =>
+      `it has not seen the present content of ${secret}${changedAt === '' ? '' : `, which is of ${changedAt}`}`,
+  }),
+} as const;
+
+export type FleetCode = keyof typeof fleetReasons;
+type FleetArgs<C extends FleetCode> = Parameters<(typeof fleetReasons)[C]['message']>[0];
+
+const told: { readonly [C in FleetCode]: Reason<FleetArgs<C>> } = fleetReasons;
+
+/** A case of a fleet's reason, told. */
+export function explainFleet<C extends FleetCode>(code: C, args: FleetArgs<C>) {
+  const { message, remedy } = told[code];
+  return { code, message: printable(message(args)), remedy } as const;
+}

@@ -1,32 +1,29 @@
-// `node-trust status`: what the agents tell on their Nodes, as a table. Reads annotations, asks no node.
+// `node-trust status`: whether the Nodes trust the Secret's present content, by what their agents tell on them and by what the
+// cluster knows of those agents. Asks no node, writes nothing. With --watch it waits until they do.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { createKubeClient } from '../kube/client.ts';
 import { loadClusterAccess } from '../kube/cluster-access.ts';
+import { readFleet } from '../kube/fleet.ts';
 import { KubeError } from '../kube/kube-error.ts';
-import { listNodes } from '../kube/own-node.ts';
-import { printable } from '../trust/printable.ts';
-import { annotationPrefix } from '../trust/status.ts';
-import { defineCommand, type Terminal } from './command.ts';
-import { switchFlag, textFlag } from './flags.ts';
-
-interface Row {
-  readonly node: string;
-  readonly state: string;
-  readonly reason: string;
-  /** Null where no agent has told it. */
-  readonly certificates: number | null;
-  readonly expiresAt: string;
-  readonly updatedAt: string;
-  readonly message: string;
-}
+import { type FleetReport, reportFleet } from '../trust/fleet.ts';
+import { defineCommand, type ExitCode, type Terminal } from './command.ts';
+import { durationFlag, switchFlag, textFlag } from './flags.ts';
+import { formatFleet } from './fleet-text.ts';
+import { createPaint } from './paint.ts';
+import { secretFlag } from './secret-flag.ts';
+import { createProgress, type Look, watchFleet } from './status-watch.ts';
 
 export const status = defineCommand({
   name: 'status',
   synopsis: '[FLAGS] [NODE…]',
-  about: `Prints what the agents tell on their Nodes: of the named ones, or of all that an agent has ever written to.
+  about: `Prints whether the nodes trust what the Secret holds now, and which do not, why, and what to do: of the named nodes, or of
+all that are enabled or that an agent has written to. Which nodes are enabled and have an agent's pod is read from
+DaemonSet and Pods in kube-system; what you may not read is said, and does not count as good.
 Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`,
   examples: [
-    ['status', 'all nodes that an agent has written to'],
+    ['status', 'all nodes'],
+    ['status --watch --timeout 15m', 'wait until all trust the Secret that was just applied'],
     ['status --json node-1', 'one node, for a program'],
   ],
   flags: {
@@ -34,26 +31,36 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
       placeholder: 'FILE',
       fallback: undefined,
     }),
+    secret: {
+      ...secretFlag('secret', 'The Secret that the agents follow'),
+      fallback: undefined,
+      shown: "the DaemonSet's",
+    },
+    watch: switchFlag(
+      'watch',
+      'Wait until all nodes are Synced with what the Secret holds now, and tell how far they are',
+    ),
+    timeout: durationFlag('timeout', 'Of --watch: end with 1 after this time', '10m', 1),
     json: switchFlag('json', 'Print one JSON object'),
   },
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY, name: 'NODE' },
   async run({ values, positionals }, terminal, signal) {
     try {
       const client = createKubeClient(await loadClusterAccess(values.kubeconfig));
-      const known = new Map(
-        (await listNodes(client, signal)).map(({ name, annotations }) => [name, toRow(name, annotations)]),
-      );
-      const missing = positionals.filter((name) => !known.has(name));
-      for (const name of missing) terminal.err(`node-trust status: there is no Node ${JSON.stringify(name)}\n`);
-      if (missing.length > 0) return 3;
-      const rows = [...known.values()].filter(({ node, state }) =>
-        positionals.length > 0 ? positionals.includes(node) : state !== '',
-      );
-      const synced = rows.length > 0 && rows.every(({ state }) => state === 'Synced' || state === 'Disabled');
-      if (values.json) terminal.out(`${JSON.stringify({ version: 1, synced, nodes: rows }, null, 2)}\n`);
-      else print(rows, terminal);
-      return synced ? 0 : 1;
+      const look = async (signal: AbortSignal): Promise<Look> => {
+        const facts = await readFleet(client, values.secret, signal);
+        const report = reportFleet(facts, positionals, new Date());
+        const missing = positionals.filter((name) => report.nodes.every(({ node }) => node !== name));
+        if (missing.length === 0) return { report, content: facts.content };
+        const evidence = `there is no Node ${missing.map((name) => JSON.stringify(name)).join(' and no ')}`;
+        throw new KubeError({ kind: 'not-found', evidence });
+      };
+      if (values.watch) return await follow(look, values.timeout, values.json, terminal, signal);
+      const { report } = await look(signal);
+      print(report, values.json, terminal);
+      return report.synced ? 0 : 1;
     } catch (error) {
+      if (signal.aborted) return 1;
       if (!(error instanceof KubeError)) throw error;
       terminal.err(`node-trust status: ${error.message}\n`);
       return 3;
@@ -61,44 +68,44 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
   },
 });
 
-function toRow(node: string, annotations: ReadonlyMap<string, string>): Row {
-  // Whoever may write to a Node, its kubelet for one, has a say here.
-  const own = (name: string): string => printable(annotations.get(annotationPrefix + name) ?? '');
-  return {
-    node,
-    state: own('state'),
-    reason: own('reason'),
-    certificates: /^\d+$/.test(own('certificates')) ? Number(own('certificates')) : null,
-    expiresAt: own('expires-at'),
-    updatedAt: own('updated-at'),
-    message: own('message'),
+async function follow(
+  look: (signal: AbortSignal) => Promise<Look>,
+  timeoutMs: number,
+  json: boolean,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<ExitCode> {
+  // Standard output is for the one object, then.
+  const [write, place] = json
+    ? [terminal.err, { isTty: false, columns: Number.POSITIVE_INFINITY }]
+    : [terminal.out, terminal];
+  const progress = createProgress(place, write);
+  const watching = {
+    look,
+    // The only way this rejects is the abort that ends the watch.
+    pause: (milliseconds: number, signal: AbortSignal) =>
+      delay(milliseconds, undefined, { signal }).catch(() => undefined),
+    clock: () => performance.now(),
+    onLook: progress.show,
+    onTrouble(error: KubeError) {
+      progress.end();
+      terminal.err(`node-trust status: ${error.message}; trying again\n`);
+    },
   };
+  const end = await watchFleet(watching, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
+  progress.end();
+  if (end.kind === 'late') {
+    const why = signal.aborted ? 'interrupted' : 'time is up (--timeout)';
+    terminal.err(
+      `node-trust status: ${why}${end.error === undefined ? '' : `; the last look failed: ${end.error.message}`}\n`,
+    );
+  }
+  if (end.report !== undefined) print(end.report, json, terminal);
+  if (end.kind === 'arrived') return 0;
+  return end.report === undefined || end.error !== undefined ? 3 : 1;
 }
 
-/** Columns for the eye; the message of a node that is not well stands whole on a line of its own. */
-function print(rows: readonly Row[], terminal: Terminal): void {
-  if (rows.length === 0) {
-    terminal.out('no agent has written to any Node\n');
-    return;
-  }
-  const cells = rows.map(({ node, state, reason, certificates, expiresAt }) => [
-    node,
-    state || 'unknown',
-    reason || '-',
-    String(certificates ?? '-'),
-    expiresAt.slice(0, 10) || '-',
-  ]);
-  const table = [['NODE', 'STATE', 'REASON', 'CERTIFICATES', 'EXPIRES'], ...cells];
-  const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('   ')
-      .trimEnd(),
-  );
-  terminal.out(`${lines[0]}\n`);
-  for (const [index, { state, message }] of rows.entries()) {
-    terminal.out(`${lines[index + 1]}\n`);
-    if (state !== 'Synced' && message !== '') terminal.out(`    ${message}\n`);
-  }
+function print(report: FleetReport, json: boolean, terminal: Terminal): void {
+  if (json) terminal.out(`${JSON.stringify({ version: 1, ...report }, null, 2)}\n`);
+  else terminal.out(formatFleet(report, createPaint(terminal), new Date()));
 }

@@ -41,18 +41,6 @@ const maxEventMessage = 1024;
 // An object's name has at most 253 characters, a Node's own may use them all.
 const maxEventNamePrefix = 200;
 
-/** All Nodes with their annotations, for whoever may list them: people, never an agent. Throws KubeError. */
-export async function listNodes(
-  client: KubeClient,
-  signal: AbortSignal,
-): Promise<readonly { readonly name: string; readonly annotations: ReadonlyMap<string, string> }[]> {
-  const read = (node: AnswerObject) => {
-    const metadata = metadataOf(node);
-    return { name: textAt(metadata, 'name') ?? '', annotations: textMapAt(metadata, 'annotations') };
-  };
-  return client.list({ path: '/api/v1/nodes', object: 'nodes', kind: 'NodeList' }, read, signal);
-}
-
 export function createOwnNode({ client, name }: { readonly client: KubeClient; readonly name: string }): OwnNode {
   const asked = { path: `/api/v1/nodes/${encodeURIComponent(name)}`, object: `node ${name}`, name, kind: 'Node' };
 

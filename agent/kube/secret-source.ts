@@ -50,7 +50,8 @@ export function secretsPath(namespace: string, name?: string): string {
   return name === undefined ? secrets : `${secrets}/${encodeURIComponent(name)}`;
 }
 
-function snapshotOf(secret: AnswerObject): SourceSnapshot {
+/** What a Secret says, as the API server gives it. */
+export function snapshotOf(secret: AnswerObject): SourceSnapshot {
   const type = textAt(secret, 'type') ?? '';
   if (type !== '' && type !== 'Opaque') return { kind: 'wrong-type', type };
   const entries = new Map<string, Uint8Array>();

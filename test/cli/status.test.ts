@@ -1,11 +1,26 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { readFile } from 'node:fs/promises';
+import { type TestContext, test } from 'node:test';
+import { contentDigest } from '../../agent/trust/source.ts';
 import { startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
+import type { ApiServer, ApiServerOptions } from '../support/api-server.ts';
 import { nodeTrust } from '../support/command-line.ts';
 
-function node(name: string, own: Readonly<Record<string, string>>) {
-  const annotations = Object.fromEntries(Object.entries(own).map(([key, value]) => [`node-trust-agent/${key}`, value]));
-  return { kind: 'Node', metadata: { name, annotations: { other: 'x', ...annotations } } };
+const namespace = 'kube-system';
+const app = 'node-trust-agent';
+const enabled = { [`${app}/enabled`]: 'true' };
+const secret = { kind: 'Secret', metadata: { name: 'custom-ca-trust-secret', namespace } };
+const [oldContent, newContent] = [{ 'corp.pem': 'old' }, { 'corp.pem': 'new' }];
+const isNodeList = ({ verb, resource }: { readonly verb: string; readonly resource: string }): boolean =>
+  verb === 'list' && resource === 'nodes';
+
+function digest(entries: Readonly<Record<string, string>>): string {
+  return contentDigest(new Map(Object.entries(entries).map(([name, text]) => [name, Buffer.from(text)])));
+}
+
+function node(name: string, own: Readonly<Record<string, string>>, labels: object = {}) {
+  const annotations = Object.fromEntries(Object.entries(own).map(([key, value]) => [`${app}/${key}`, value]));
+  return { kind: 'Node', metadata: { name, labels, annotations: { other: 'x', ...annotations } } };
 }
 
 const synced = {
@@ -17,27 +32,46 @@ const synced = {
 };
 const failed = { state: 'Failed', reason: 'ToolFailed', message: 'the tool failed; run it by hand' };
 
-test('status prints a row a node, and the whole message of a node that is not well', async (t) => {
-  const api = await startTestServer(t);
+async function setUp(t: TestContext, options?: ApiServerOptions, token?: string) {
+  const api = await startTestServer(t, options);
+  const kubeconfig = writeKubeconfig(t, api.kubeconfig(token));
+  const status = (flags: readonly string[], meanwhile?: Parameters<typeof nodeTrust>[2]) =>
+    nodeTrust(['status', '--kubeconfig', kubeconfig, ...flags], '', meanwhile);
+  return { api, status };
+}
+
+/** The agents as the manifests bring them: a DaemonSet, its pods on these nodes, and the Secret that they follow. */
+function putAgents(api: ApiServer, nodes: readonly string[], stringData: Readonly<Record<string, string>>): void {
+  const args = ['run', `--enabled-by=${app}/enabled=true`];
+  const template = { spec: { nodeSelector: enabled, containers: [{ args }] } };
+  api.put({ kind: 'DaemonSet', metadata: { name: app, namespace }, spec: { template } });
+  for (const nodeName of nodes) {
+    const metadata = { name: `${app}-${nodeName}`, namespace, labels: { 'app.kubernetes.io/name': app } };
+    const conditions = [{ type: 'Ready', status: 'True' }];
+    api.put({ kind: 'Pod', metadata, spec: { nodeName }, status: { phase: 'Running', conditions } });
+  }
+  api.put({ ...secret, stringData });
+}
+
+const told = (entries: Readonly<Record<string, string>>) => ({ ...synced, observed: digest(entries) });
+
+test('status says first which Nodes are not well, and the whole message of the agent there', async (t) => {
+  const { api, status } = await setUp(t);
   for (const object of [node('a', synced), node('b', failed), node('c', {})]) api.put(object);
-  const { code, out } = await nodeTrust(['status', '--kubeconfig', writeKubeconfig(t, api.kubeconfig())]);
+  const { code, out } = await status([]);
   assert.equal(code, 1);
-  assert.equal(
-    out,
-    `NODE   STATE    REASON       CERTIFICATES   EXPIRES
-a      Synced   -            2              2036-06-01
-b      Failed   ToolFailed   -              -
-    the tool failed; run it by hand
-`,
-  );
+  assert.match(out, /^Not well: 1 of 2 nodes: b\n/);
+  assert.match(out, /^ToolFailed: b\n {4}the tool failed; run it by hand$/m);
+  assert.match(out, /^a +Synced +- +2 +- +2036-06-01/m);
+  assert.match(out, /^b +Failed +ToolFailed/m);
+  assert(!out.includes('\nc ') && !out.includes('\u001b'));
 });
 
 test('status ends with 0 when all nodes are synced, and tells a named one without a word of an agent', async (t) => {
-  const api = await startTestServer(t);
+  const { api, status } = await setUp(t);
   for (const object of [node('a', synced), node('c', {})]) api.put(object);
-  const kubeconfig = ['--kubeconfig', writeKubeconfig(t, api.kubeconfig())];
-  assert.equal((await nodeTrust(['status', ...kubeconfig, 'a'])).code, 0);
-  const all = await nodeTrust(['status', '--json', ...kubeconfig]);
+  assert.equal((await status(['a'])).code, 0);
+  const all = await status(['--json']);
   assert.equal(all.code, 0);
   const answer = JSON.parse(all.out) as {
     readonly synced: boolean;
@@ -47,34 +81,181 @@ test('status ends with 0 when all nodes are synced, and tells a named one withou
     [answer.synced, answer.nodes.map(({ node, certificates }) => [node, certificates])],
     [true, [['a', 2]]],
   );
-  const named = await nodeTrust(['status', ...kubeconfig, 'c']);
+  const named = await status(['c']);
   assert.equal(named.code, 1);
   assert.match(named.out, /^c +unknown/m);
 });
 
+test('with an agent on each enabled Node and the present content on all, all is well', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a', 'b'], newContent);
+  for (const name of ['a', 'b']) api.put(node(name, told(newContent), enabled));
+  const { code, out } = await status([]);
+  assert.deepEqual(
+    [code, out.split('\n', 1)],
+    [0, ['All is well: 2 of 2 nodes are Synced with secret kube-system/custom-ca-trust-secret']],
+  );
+});
+
+test('an enabled Node without an agent, one behind, and one that is left with trust each end status with 1', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a', 'behind'], newContent);
+  for (const [name, content, labels] of [
+    ['a', newContent, enabled],
+    ['behind', oldContent, enabled],
+    ['alone', newContent, enabled],
+    ['left', oldContent, {}],
+  ] as const)
+    api.put(node(name, told(content), labels));
+  const { code, out } = await status([]);
+  assert.equal(code, 1);
+  assert.match(out, /^AgentMissing: alone$.*^NodeNotEnabled: left$.*^ContentNotSeen: behind$/ms);
+  const codes = { a: 0, behind: 1, alone: 1, left: 1 };
+  for (const [name, expected] of Object.entries(codes)) assert.equal((await status([name])).code, expected, name);
+});
+
+test('--json is the whole report, version 1, and docs/command-line.md names each of its fields', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a'], newContent);
+  api.put(node('a', { ...told(oldContent), bundle: 'sha256:b' }, enabled));
+  const { out } = await status(['--json']);
+  const page = await readFile(new URL('../../docs/command-line.md', import.meta.url), 'utf8');
+  const [, section = ''] = /^## `status`\n(.*?)(?=^## |$(?![\s\S]))/ms.exec(page) ?? [];
+  const documented = new Set([...section.matchAll(/`\.?(\w+)(?:\[\])?`/g)].map(([, name]) => name));
+  const fields = new Set([...out.matchAll(/^ +"(\w+)":/gm)].map(([, name]) => name));
+  assert.deepEqual(
+    [...fields].filter((name) => !documented.has(name)),
+    [],
+  );
+  assert.deepEqual(JSON.parse(out), {
+    version: 1,
+    synced: false,
+    secret: 'secret kube-system/custom-ca-trust-secret',
+    present: digest(newContent),
+    selector: `${app}/enabled=true`,
+    unknown: [],
+    pools: [{ pool: '', nodes: 1, enabled: 1, synced: 0, problems: 1 }],
+    bundles: [{ bundle: 'sha256:b', nodes: 1 }],
+    nodes: [
+      {
+        node: 'a',
+        pool: '',
+        enabled: true,
+        ready: null,
+        agent: 'ready',
+        state: 'Synced',
+        reason: '',
+        certificates: 2,
+        bundle: 'sha256:b',
+        observed: digest(oldContent),
+        expiresAt: '2036-06-01T00:00:00.000Z',
+        updatedAt: '',
+        stale: null,
+        message: 'all is well',
+        problem: {
+          code: 'ContentNotSeen',
+          message: 'it has not seen the present content of secret kube-system/custom-ca-trust-secret',
+          remedy: `Wait for the next look of its agent, five minutes at most, then look at its log: \`kubectl -n kube-system logs ${app}-a\`.`,
+          passing: true,
+        },
+      },
+    ],
+  });
+});
+
+test('Nodes and Pods are asked for in pages', async (t) => {
+  const { api, status } = await setUp(t);
+  const names = Array.from({ length: 501 }, (_, index) => `node-${index}`);
+  putAgents(api, names, newContent);
+  for (const name of names) api.put(node(name, told(newContent), enabled));
+  const { code, out } = await status([]);
+  assert.equal(code, 0);
+  assert.match(out, /^All is well: 501 of 501 /);
+  const lists = api.journal.flatMap(({ verb, resource, limit }) => (verb === 'list' ? [`${resource} ${limit}`] : []));
+  assert.deepEqual(lists.sort(), ['nodes 500', 'nodes 500', 'pods 500', 'pods 500']);
+});
+
 test('a Node that does not exist and an API server that cannot be reached end with 3', async (t) => {
-  const api = await startTestServer(t);
-  const kubeconfig = ['--kubeconfig', writeKubeconfig(t, api.kubeconfig())];
-  assert.match((await nodeTrust(['status', ...kubeconfig, 'nobody'])).err, /no Node "nobody"/);
+  const { api, status } = await setUp(t);
+  assert.match((await status(['nobody'])).err, /no Node "nobody"/);
   await api.refuse();
-  const { code, err } = await nodeTrust(['status', ...kubeconfig]);
+  const { code, err } = await status([]);
   assert.equal(code, 3);
   assert.match(err, /refused/);
+  const watched = await status(['--watch', '--timeout', '3s']);
+  assert.deepEqual([watched.code, watched.out], [3, '']);
+  assert.match(watched.err, /refused.*; trying again\n.*time is up.*the last look failed: .*refused/s);
 });
 
 test('a cluster in which no agent has written anything is not synced', async (t) => {
-  const api = await startTestServer(t);
+  const { api, status } = await setUp(t);
   api.put(node('a', {}));
-  const kubeconfig = ['--kubeconfig', writeKubeconfig(t, api.kubeconfig())];
-  const { code, out } = await nodeTrust(['status', ...kubeconfig]);
-  assert.deepEqual([code, out], [1, 'no agent has written to any Node\n']);
-  const json = await nodeTrust(['status', '--json', ...kubeconfig]);
-  assert.deepEqual(JSON.parse(json.out), { version: 1, synced: false, nodes: [] });
+  const { code, out } = await status([]);
+  assert.equal(code, 1);
+  assert.match(out, /^Not well: no agent has written to any Node; /);
+  const { synced, nodes } = JSON.parse((await status(['--json'])).out) as { synced: boolean; nodes: unknown };
+  assert.deepEqual([synced, nodes], [false, []]);
 });
 
 test('what somebody wrote into an annotation does nothing to the terminal', async (t) => {
-  const api = await startTestServer(t);
+  const { api, status } = await setUp(t);
   api.put(node('a', { ...failed, message: 'one\u001b]0;title\u0007\u001b[2J\u202etwo' }));
-  const { out } = await nodeTrust(['status', '--kubeconfig', writeKubeconfig(t, api.kubeconfig())]);
+  const { out } = await status([]);
   assert.match(out, /one\\u\{1b\}\]0;title\\u\{7\}\\u\{1b\}\[2J\\u\{202e\}two/);
+});
+
+test('--watch waits until all Nodes are Synced with the present content, in plain lines', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a', 'b'], newContent);
+  for (const name of ['a', 'b']) api.put(node(name, told(oldContent), enabled));
+  const { code, out, err } = await status(['--watch', '--timeout', '1m'], async () => {
+    await api.seen(isNodeList);
+    api.put(node('a', told(newContent), enabled));
+    await api.seen(isNodeList, 3);
+    api.put(node('b', told(newContent), enabled));
+  });
+  assert.deepEqual([code, err], [0, '']);
+  assert.match(out, /^0 of 2 nodes have arrived; ContentNotSeen: a, b\n1 of 2 .*: b\n2 of 2 .*\nAll is well: /);
+  assert(!out.includes('\u001b') && !out.includes('\r'));
+});
+
+test('--watch names the Nodes that lag when time is up, and with --json prints one object', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a', 'b'], newContent);
+  api.put(node('a', told(newContent), enabled));
+  api.put(node('b', { ...failed, observed: digest(newContent) }, enabled));
+  const { code, out, err } = await status(['--watch', '--json', '--timeout', '3s']);
+  assert.equal(code, 1);
+  assert.match(err, /^1 of 2 nodes have arrived; ToolFailed: b\n.*time is up/s);
+  const { nodes } = JSON.parse(out) as { nodes: readonly { node: string; problem: { message: string } | null }[] };
+  assert.deepEqual(
+    nodes.map(({ node, problem }) => [node, problem?.message]),
+    [
+      ['a', undefined],
+      ['b', failed.message],
+    ],
+  );
+});
+
+test('--watch without a right to the Secret waits until all agree on content that came since', async (t) => {
+  const rules = [{ verbs: ['get', 'list'], resources: ['nodes', 'pods', 'daemonsets'] }];
+  const { api, status } = await setUp(t, { tokens: { viewer: { name: 'viewer', rules } } }, 'viewer');
+  putAgents(api, ['a'], newContent);
+  api.put(node('a', told(oldContent), enabled));
+  const { code, out } = await status(['--watch', '--timeout', '1m'], async () => {
+    await api.seen(isNodeList, 2);
+    api.put(node('a', told(newContent), enabled));
+  });
+  assert.equal(code, 0);
+  assert.match(out, /^Well as far as known: .*\n {4}not known: .*: you may not read secret kube-system\//m);
+});
+
+test('an interrupted status ends with 1 and without a word', async (t) => {
+  const { api, status } = await setUp(t);
+  api.fail({ resource: 'nodes' }, { kind: 'hang' });
+  const result = await status([], async (kill) => {
+    await api.seen(isNodeList);
+    kill('SIGINT');
+  });
+  assert.deepEqual(result, { code: 1, out: '', err: '' });
 });

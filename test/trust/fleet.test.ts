@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type FleetReport, hasArrived, reportFleet } from '../../agent/trust/fleet.ts';
-import type { AgentPod, Content, FleetFacts, NodeFacts } from '../../agent/trust/node-report.ts';
+import type { Content, FleetFacts } from '../../agent/trust/node-report.ts';
 import { fixedNow } from '../support/certificates.ts';
+import { fleet, pod, type Told } from '../support/fleet.ts';
 
 const content: Content = { kind: 'known', observed: 'sha256:now', changedAt: undefined };
 const mayNot = { kind: 'unknown', why: 'you may not' } as const;
@@ -10,37 +11,6 @@ const [refused, failing] = [
   { ...mayNot, isFinal: true },
   { ...mayNot, isFinal: false },
 ] as const;
-const pod: AgentPod = { name: 'agent', isReady: true, phase: 'Running' };
-
-interface Told {
-  readonly observed?: string;
-  readonly state?: string;
-  readonly bundle?: string;
-  readonly pool?: string;
-  readonly enabled?: boolean;
-}
-
-/** Nodes that are well but for what is given. */
-function fleet(nodes: Readonly<Record<string, Told>>, facts: Partial<FleetFacts> = {}): FleetFacts {
-  const known = Object.entries(nodes).map(([name, told]): NodeFacts => {
-    const { observed = 'sha256:now', state = 'Synced', bundle = 'sha256:b', pool, enabled = true } = told;
-    const labels = { ...(enabled && { on: 'yes' }), ...(pool && { 'karpenter.sh/nodepool': pool }) };
-    return {
-      name,
-      labels: new Map(Object.entries(labels)),
-      isReady: true,
-      told: new Map(state === '' ? [] : Object.entries({ state, observed, bundle, certificates: '1' })),
-    };
-  });
-  return {
-    nodes: known,
-    enabling: { kind: 'known', value: { labels: new Map([['on', 'yes']]), isNarrower: false } },
-    pods: { kind: 'known', value: new Map(known.map(({ name }) => [name, pod])) },
-    secret: 'secret ns/cas',
-    content,
-    ...facts,
-  };
-}
 
 const report = (facts: FleetFacts, ...names: readonly string[]): FleetReport => reportFleet(facts, names, fixedNow);
 const namesOf = ({ nodes }: FleetReport): readonly string[] => nodes.map(({ node }) => node);

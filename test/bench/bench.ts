@@ -13,6 +13,7 @@ import { tool } from '../support/debian.ts';
 import { pass, present } from '../support/passes.ts';
 import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 import { measureDaemon } from './daemon.ts';
+import { measureFleet } from './fleet.ts';
 import { measureNode } from './node.ts';
 import { median, milliseconds, print, type Row, ratio, rounds, time } from './rows.ts';
 
@@ -131,6 +132,7 @@ try {
     ...(await measureStartUp(folder)),
     ...(await measureDaemon(folder)),
     await measureIdleHour(),
+    ...(await measureFleet(folder)),
     ...(await measureNode()),
   ];
   print(rows);

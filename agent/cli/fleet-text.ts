@@ -55,7 +55,7 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Pa
   const open = unknown.map((what) => `    not known: ${what}\n`).join('');
   if (nodes.length === 0) {
     const next = selector
-      ? `enable one: kubectl label node NODE ${selector.split(',').at(-1) ?? ''}`
+      ? `enable one: kubectl label node NODE ${selector.split(',', 1)[0] ?? ''}`
       : 'look for agents: kubectl -n kube-system get pods -o wide -l app.kubernetes.io/name=node-trust-agent';
     return `${paint('red', 'Not well:')} no agent has written to any Node; ${next}\n${open}`;
   }

@@ -62,7 +62,8 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
     } catch (error) {
       if (signal.aborted) return 1;
       if (!(error instanceof KubeError)) throw error;
-      terminal.err(`node-trust status: ${error.message}\n`);
+      const needed = error.failure.kind === 'forbidden' ? 'you may not list nodes, which it needs: ' : '';
+      terminal.err(`node-trust status: ${needed}${error.message}\n`);
       return 3;
     }
   },
@@ -92,8 +93,8 @@ async function follow(
       terminal.err(`node-trust status: ${error.message}; trying again\n`);
     },
   };
-  const end = await watchFleet(watching, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
-  progress.end();
+  const over = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const end = await watchFleet(watching, over).finally(progress.end);
   if (end.kind === 'late') {
     const why = signal.aborted ? 'interrupted' : 'time is up (--timeout)';
     terminal.err(

@@ -100,8 +100,8 @@ async function readDaemonSet(
   const affinity = recordAt(recordAt(pod, 'affinity'), 'nodeAffinity');
   return {
     labels: new Map([
-      ...textMapAt(pod, 'nodeSelector'),
       ...(enabledBy[0] === undefined ? [] : [[enabledBy[0], enabledBy[1] ?? ''] as const]),
+      ...textMapAt(pod, 'nodeSelector'),
     ]),
     isNarrower: 'requiredDuringSchedulingIgnoredDuringExecution' in affinity,
     secret: secret[0] === undefined ? defaultSecret : { namespace: secret[0], name: secret[1] ?? '' },

@@ -21,7 +21,7 @@ export interface NodeFacts {
 
 /** As the DaemonSet has it. */
 export interface Enabling {
-  /** The labels that a Node must carry to be enabled. */
+  /** The labels that a Node must carry to be enabled; the one that people set comes first. */
   readonly labels: ReadonlyMap<string, string>;
   /** The DaemonSet demands more of a Node, which is not evaluated here. */
   readonly isNarrower: boolean;

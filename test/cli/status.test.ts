@@ -4,7 +4,9 @@ import { type TestContext, test } from 'node:test';
 import { contentDigest } from '../../agent/trust/source.ts';
 import { startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
 import type { ApiServer, ApiServerOptions } from '../support/api-server.ts';
+import { createCertificate } from '../support/certificates.ts';
 import { nodeTrust } from '../support/command-line.ts';
+import { setStage } from '../support/stage.ts';
 
 const namespace = 'kube-system';
 const app = 'node-trust-agent';
@@ -248,6 +250,31 @@ test('--watch without a right to the Secret waits until all agree on content tha
   });
   assert.equal(code, 0);
   assert.match(out, /^Well as far as known: .*\n {4}not known: .*: you may not read secret kube-system\//m);
+});
+
+test('--watch ends when a real agent has proven the present content', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ 'corp.pem': createCertificate().pem });
+  const kubeconfig = writeKubeconfig(t, stage.api.kubeconfig());
+  const { code, out } = await nodeTrust(
+    ['status', '--watch', '--timeout', '1m', '--kubeconfig', kubeconfig],
+    '',
+    async () => {
+      await stage.api.seen(isNodeList);
+      stage.run();
+    },
+  );
+  assert.equal(code, 0, out);
+  assert.match(out, /1 of 1 nodes are Synced/);
+});
+
+test('whoever may not list Nodes is told so', async (t) => {
+  const { status } = await setUp(t, { tokens: { nobody: { name: 'nobody', rules: [] } } }, 'nobody');
+  for (const flags of [[], ['--watch']]) {
+    const { code, err } = await status(flags);
+    assert.equal(code, 3);
+    assert.match(err, /^node-trust status: you may not list nodes, which it needs: .* answered 403 /);
+  }
 });
 
 test('an interrupted status ends with 1 and without a word', async (t) => {

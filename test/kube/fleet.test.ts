@@ -74,7 +74,13 @@ test('who is enabled is told by the node selector of the DaemonSet and by its fl
   server.put({ ...secret, metadata: { name: 'cas', namespace: 'trust' } });
   const { enabling, secret: name, content } = await read();
   assert(enabling.kind === 'known');
-  assert.deepEqual(Object.fromEntries(enabling.value.labels), { 'kubernetes.io/os': 'linux', pool: 'a' });
+  assert.deepEqual(
+    [...enabling.value.labels],
+    [
+      ['pool', 'a'],
+      ['kubernetes.io/os', 'linux'],
+    ],
+  );
   assert.equal(enabling.value.isNarrower, false);
   assert.deepEqual([name, content], ['secret trust/cas', { kind: 'known', observed: digest, changedAt: undefined }]);
 });

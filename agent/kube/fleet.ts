@@ -147,7 +147,7 @@ async function readContent(
   try {
     const secret = await client.call(asked, signal);
     const snapshot = snapshotOf(secret);
-    if (snapshot.kind === 'wrong-type') return { kind: 'unusable', why: `${object} has the type ${snapshot.type}` };
+    if (snapshot.kind === 'wrong-type') return { kind: 'unusable' };
     const observed = snapshot.kind === 'present' ? contentDigest(snapshot.entries) : '';
     return { kind: 'known', observed, changedAt: changedAt(secret) };
   } catch (error) {

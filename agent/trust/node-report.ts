@@ -38,7 +38,7 @@ export type Content =
   /** Empty where the Secret does not exist. */
   | { readonly kind: 'known'; readonly observed: string; readonly changedAt: Date | undefined }
   /** No agent takes it. */
-  | { readonly kind: 'unusable'; readonly why: string }
+  | { readonly kind: 'unusable' }
   /** `isFinal`: to ask again is of no use. */
   | { readonly kind: 'unknown'; readonly why: string; readonly isFinal: boolean };
 

@@ -125,7 +125,7 @@ test('a Node that speaks of other content is behind, and stale once that was lon
 });
 
 test('no Node is well with a Secret that no agent takes', () => {
-  assert.equal(codeOf({ facts: { content: { kind: 'unusable', why: 'wrong type' } } }), 'ContentNotSeen');
+  assert.equal(codeOf({ facts: { content: { kind: 'unusable' } } }), 'ContentNotSeen');
 });
 
 test('what could not be found out is null and never false', () => {

@@ -45,6 +45,11 @@ test('booted with the file, a node pulls before any agent ran; the agent takes o
   await node.write(file, next.pem);
   await node.reboot();
   assert.deepEqual(await pulls(), ['x509', 'pulled'], 'what left the file is gone before any agent comes');
+  const without = await seen();
+  const third = await stage.startAgent();
+  await stage.says(syncedWith(next));
+  assert.deepEqual(await seen(), without);
+  assert.equal(await third.stop(), 0);
 
   await node.write(file, corp.pem.replaceAll('\n', '\r\n'));
   await node.reboot([unit]);

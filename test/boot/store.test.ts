@@ -284,17 +284,35 @@ under('a removal that the tool did not carry out is carried out by the next boot
   assert(!(await node.read(debian.bundle)).includes(one.pem));
 });
 
+/** The programs that the script needs, of this machine, but for timeout(1). */
+async function linkNeeded(timeout?: string): Promise<string> {
+  const others = needed.filter((name) => name !== 'timeout');
+  const programs = new Map(await Promise.all(others.map(async (name) => [name, await findProgram(name)] as const)));
+  const names = timeout === undefined ? others : needed;
+  return linkPrograms(names, (name) => programs.get(name) ?? timeout ?? '/nowhere');
+}
+
 const lackTimeout = async ({ boot }: Shell): Promise<void> => {
-  const names = needed.filter((name) => name !== 'timeout');
-  const programs = new Map(await Promise.all(names.map(async (name) => [name, await findProgram(name)] as const)));
-  const path = linkPrograms(names, (name) => programs.get(name) ?? '/nowhere');
   await using node = await createBootNode();
   await write(node, one);
-  const { code, log } = await boot(node, { PATH: path });
+  const { code, log } = await boot(node, { PATH: await linkNeeded() });
   assert.deepEqual([code, log], [3, ['node-trust-boot: ToolMissing: timeout is not installed; install it']]);
   assert.deepEqual(await node.anchors(), []);
 };
 under('a program of the shell that is missing is named before anything is done', lackTimeout, [dash, bash]);
+
+const oldTimeout = async ({ boot }: Shell): Promise<void> => {
+  await using node = await createBootNode();
+  const text = `[ "$1" != -k ] || exit 1\nexec ${await findProgram('timeout')} "$@"`;
+  await node.write('/fake/timeout', `#!/bin/sh\n${text}\n`, 0o755);
+  const path = { PATH: await linkNeeded(node.at('/fake/timeout')) };
+  await write(node, one);
+  await node.breakTool('hangs-once');
+  const { code, said } = await boot(node, { ...path, NODE_TRUST_TIMEOUT: '1' });
+  assert.deepEqual([code, said.startsWith('node-trust-boot: ToolTimedOut: ')], [3, true], said);
+  assert.equal((await boot(node, path)).code, 0);
+};
+under('a tool that hangs is ended by a timeout(1) that cannot kill, too', oldTimeout, [dash, bash]);
 
 under('what cannot be written half-way takes back what was', async (shell) => {
   await using node = await createBootNode();

@@ -75,10 +75,25 @@ function createCommands(way: Commands['way'], rootPath: string): Commands {
   }
 }
 
+/**
+ * A program of the machine for the person at it, with their environment, in which it finds its own settings. Its exit code is an
+ * answer, whatever it is. Throws `ToolMissing`, `ToolTimedOut`, or `ToolFailed` for one that a signal has ended.
+ */
+export function runForPerson(
+  program: string,
+  args: readonly string[],
+  person: { readonly env: Readonly<Record<string, string | undefined>>; readonly timeoutMs: number },
+  signal: AbortSignal,
+): Promise<CommandOutput> {
+  return execute({ program, file: program, args, ...person, anyExitCode: true }, signal);
+}
+
 interface Invocation extends Limits {
   readonly program: string;
   readonly file: string;
   readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly anyExitCode?: boolean;
 }
 
 interface Ended {
@@ -91,9 +106,17 @@ interface Ended {
 }
 
 async function execute(invocation: Invocation, signal: AbortSignal): Promise<CommandOutput> {
-  const { program, file, args, timeoutMs, input } = invocation;
+  const {
+    program,
+    file,
+    args,
+    timeoutMs,
+    input,
+    env = { PATH: hostPath, LANG: 'C.UTF-8', HOME: '/' },
+    anyExitCode = false,
+  } = invocation;
   const child = execa(file, args, {
-    env: { PATH: hostPath, LANG: 'C.UTF-8', HOME: '/' },
+    env,
     extendEnv: false,
     ...(input === undefined ? { stdin: 'ignore' } : { input }),
     detached: true, // a process group of its own, so that its children can be ended with it
@@ -125,7 +148,9 @@ async function execute(invocation: Invocation, signal: AbortSignal): Promise<Com
   if (signal.aborted) onAbort();
   try {
     const result = await child;
-    if (result.exitCode === 0) return { exitCode: 0, stdout: result.stdout, stderr: result.stderr };
+    const { exitCode, stdout, stderr, isMaxBuffer } = result;
+    const isAnswer = exitCode === 0 || (anyExitCode && exitCode !== undefined && !isMaxBuffer);
+    if (isAnswer) return { exitCode, stdout, stderr };
     throw failure(result);
   } finally {
     clearTimeout(deadline);

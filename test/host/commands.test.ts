@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { type Commands, createHostCommands } from '../../agent/host/commands.ts';
+import { type Commands, createHostCommands, runForPerson } from '../../agent/host/commands.ts';
 import { createEmptyRoot, type EmptyRoot } from '../support/sandbox.ts';
 import { until } from '../support/until.ts';
 
@@ -268,3 +268,11 @@ async function untilGone(pid: number): Promise<void> {
   assert(pid > 1, `${pid} is not a process`);
   await until(async () => !(await isRunning(pid)));
 }
+
+test('a program for a person finds their environment, and its exit code is an answer', async () => {
+  await using host = await createHost({ fail: 'echo "$OWN $HOME"; echo why >&2; exit 4' });
+  const env = { PATH: `${host.at('/usr/bin')}:/usr/bin:/bin`, OWN: 'own', HOME: '/home' };
+  const answer = await runForPerson('fail', [], { env, ...limits }, signal);
+  assert.deepEqual(answer, { exitCode: 4, stdout: 'own /home', stderr: 'why' });
+  await assert.rejects(runForPerson('not-there', [], { env, ...limits }, signal), { code: 'ToolMissing' });
+});

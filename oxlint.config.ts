@@ -8,6 +8,7 @@ const homes = {
   chokidar: 'agent/host/drift.ts',
   pino: 'agent/log.ts',
   'prom-client': 'agent/metrics.ts',
+  'smol-toml': 'agent/doctor/registry-settings.ts',
   yaml: 'agent/cli/manifest.ts',
   '@kubernetes/client-node': 'agent/kube/**/*.ts',
   '@grpc/grpc-js': 'agent/host/cri.ts',
@@ -34,10 +35,21 @@ const impure = {
   ],
 } as const;
 
+/** What the doctor judges with: facts in, checks out; what gathers them is in doctor/probe/. */
+const judging = ['**', '!./*', '!../trust/*', '!node:crypto', '!node:net', '!smol-toml'];
+
 const layers = {
   'agent/trust/**/*.ts': [{ group: pure, message: 'trust/ is pure: bytes, records and now in, values out.' }],
-  'agent/host/**/*.ts': [{ group: ['**/kube/**', '**/cli/**'], message: 'host/ knows Linux and not Kubernetes.' }],
-  'agent/kube/**/*.ts': [{ group: ['**/host/**', '**/cli/**'], message: 'kube/ knows Kubernetes and not Linux.' }],
+  'agent/host/**/*.ts': [
+    { group: ['**/kube/**', '**/cli/**', '**/doctor/**'], message: 'host/ knows Linux and not Kubernetes.' },
+  ],
+  'agent/kube/**/*.ts': [
+    { group: ['**/host/**', '**/cli/**', '**/doctor/**'], message: 'kube/ knows Kubernetes and not Linux.' },
+  ],
+  'agent/doctor/probe/**/*.ts': [{ group: ['**/cli/**'], message: 'doctor/probe/ gathers facts for a command.' }],
+  'agent/doctor/*.ts': [
+    { group: judging, message: 'doctor/ judges facts: what looks at the world is in doctor/probe/.' },
+  ],
 } as const;
 
 function restrictImports(files: string, libraries: Readonly<Record<string, string>> = homes): OxlintOverride {
@@ -91,7 +103,7 @@ export default defineConfig({
     ...[...Object.keys(layers), ...Object.values(homes)].map((files) => restrictImports(files)),
     ...['image/**/*.ts', 'test/**/*.ts', ...Object.values(toolHomes)].map((files) => restrictImports(files, toolHomes)),
     {
-      files: ['agent/trust/**/*.ts'],
+      files: ['agent/trust/**/*.ts', 'agent/doctor/*.ts'],
       rules: {
         'eslint/no-restricted-globals': ['error', ...impure.globals],
         'eslint/no-restricted-properties': ['error', ...impure.properties],

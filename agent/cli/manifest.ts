@@ -113,6 +113,12 @@ function formatScalar(value: unknown): string {
   return isBare && !/^(true|false|null|yes|off)$/i.test(value) ? value : JSON.stringify(value);
 }
 
+/** Throws for what is no YAML. */
+export async function parseYaml(text: string): Promise<unknown> {
+  const { parse } = await import('yaml');
+  return parse(text, { logLevel: 'silent' });
+}
+
 /** Without folded lines: a block of text stays as it is. */
 export async function formatYaml(value: object): Promise<string> {
   const { stringify } = await import('yaml');

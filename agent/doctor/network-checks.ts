@@ -1,0 +1,84 @@
+// The way to the server, and what it answers there: name, connection, proxy, TLS, time.
+
+import { broken, type Check, pass, skipped } from './check.ts';
+import type { EndpointFacts, Facts } from './facts.ts';
+import { maskProxy, proxyFor } from './proxy.ts';
+import { formatServer, type Server } from './target.ts';
+import { maxSkewMs, type View } from './view.ts';
+
+/** Where the doctor asks a registry whether it is one. */
+export const urlOf = (server: Server): string => `${server.scheme}://${formatServer(server)}/v2/`;
+
+export function checkDns({ endpoint: { dns } }: Facts): Check {
+  if (dns.kind === 'needless') return skipped('dns', dns.why);
+  if (dns.kind === 'resolved') return pass('dns', `${dns.name} is ${dns.addresses.join(', ')}`);
+  return broken('NameNotFound', `${dns.name} has no address: ${dns.evidence}`, [], { name: dns.name });
+}
+
+export function checkTcp({ endpoint }: Facts): Check {
+  const { tcp, proxy, server } = endpoint;
+  if (tcp.kind === 'not-reached') return skipped('tcp', 'no address to connect to');
+  const through = proxy === undefined ? '' : ` through ${proxy}`;
+  if (tcp.kind === 'connected') return pass('tcp', `${tcp.address} takes a connection${through}`);
+  const summary = `${formatServer(server)}${through}: ${tcp.evidence}`;
+  const url = urlOf(server);
+  if (tcp.kind === 'proxy-refused') return broken('ProxyRefused', summary, [], { url, proxy: proxy ?? '' });
+  return broken(tcp.kind === 'refused' ? 'ConnectionRefused' : 'ConnectionFailed', summary, [`tried ${tcp.address}`], {
+    url,
+  });
+}
+
+export function checkProxy({ target, shell, host }: Facts): Check {
+  if (host.kind === 'unknown') return skipped('proxy', host.why);
+  const { unit: found } = host.value;
+  if (found.kind === 'unknown') return skipped('proxy', found.why);
+  const { unit, variables } = found.value;
+  const environment = new Map([...variables].map(([name, { value }]) => [name, value]));
+  const [ofUnit, ofShell] = [environment, shell].map((one) => proxyFor(one, target.server));
+  const tell = (proxy: string | undefined): string => (proxy === undefined ? 'no proxy' : maskProxy(proxy));
+  if (ofUnit === ofShell) return pass('proxy', `${unit} and this shell go through ${tell(ofUnit)}`);
+  const setting = [...variables].filter(([name]) => /^(https?|no)_proxy$/i.test(name));
+  const evidence = setting.map(([name, { path }]) => `${name} is set by ${path}`);
+  const summary = `${unit} goes through ${tell(ofUnit)}, this shell through ${tell(ofShell)}`;
+  return broken('ProxyDiffers', summary, evidence, { unit });
+}
+
+export function checkTls({ endpoint }: Facts): Check {
+  const { tls, server } = endpoint;
+  if (server.scheme === 'http') return skipped('tls', 'plain HTTP was asked for');
+  if (tls.kind === 'not-reached') return skipped('tls', 'no connection to speak it over');
+  if (tls.kind === 'chain') return pass('tls', `${tls.protocol}, ${count(tls.sent.length, 'certificate')} sent`);
+  const named = `${server.host}:${server.port}`;
+  if (tls.kind === 'plain-http')
+    return broken('PlainHttp', `${formatServer(server)}: ${tls.evidence}`, [], { server: named });
+  return broken('HandshakeFailed', `${formatServer(server)}: ${tls.evidence}`, [], {
+    server: named,
+    host: server.host,
+  });
+}
+
+export function checkClock({ skewMs, clockIsWrong, facts }: View): Check {
+  if (skewMs === undefined) return skipped('clock', whyNoTime(facts.endpoint));
+  const side = skewMs < 0 ? 'behind' : 'ahead of';
+  const here = `${facts.now.toISOString()} here`;
+  if (Math.abs(skewMs) <= maxSkewMs) return pass('clock', `${here}, within five minutes of the server's`);
+  const summary = `the clock is ${describeTime(Math.abs(skewMs))} ${side} the server's`;
+  const server = `${new Date(facts.now.getTime() - skewMs).toISOString()} at ${formatServer(facts.endpoint.server)} (its Date header)`;
+  return broken(clockIsWrong ? 'ClockWrong' : 'ClockDiffers', summary, [here, server], {});
+}
+
+function whyNoTime({ http }: EndpointFacts): string {
+  if (http.kind === 'answer') return 'the server tells no time';
+  return http.kind === 'failed' ? `the server tells no time: ${http.evidence}` : 'no answer that could tell the time';
+}
+
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+function describeTime(milliseconds: number): string {
+  const minutes = Math.round(milliseconds / 60_000);
+  if (minutes < 120) return `${minutes} minutes`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `${hours} hours` : `${Math.round(hours / 24)} days`;
+}

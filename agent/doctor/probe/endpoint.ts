@@ -1,0 +1,230 @@
+// Goes to a server as the runtime would, stage by stage, and keeps what each has shown: name, connection, through the runtime's
+// proxy where there is one, TLS, and the answer to one GET. Sends no credentials, to nobody. Each stage has its time.
+// The chain is kept as it was sent: getPeerX509Certificate() hands the certificates on in that order, whatever issued what, while
+// getPeerCertificate() sorts them by issuer and loses those that fit nowhere. test/doctor/probe/endpoint.test.ts pins it.
+
+import type { X509Certificate } from 'node:crypto';
+import { lookup as systemLookup } from 'node:dns/promises';
+import http, { type IncomingMessage } from 'node:http';
+import { connect, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { errorText } from '../../errors.ts';
+import type { EndpointFacts } from '../facts.ts';
+import { maskProxy } from '../proxy.ts';
+import { formatServer, type Server } from '../target.ts';
+
+export interface ProbeOptions {
+  readonly proxy: string | undefined;
+  /** Of the GET. */
+  readonly path: string;
+  readonly lookup?: Lookup | undefined;
+  readonly timeoutMs?: number;
+}
+
+/** All addresses of a name; throws as dns.lookup() does. */
+export type Lookup = (name: string) => Promise<readonly string[]>;
+
+const notReached = { kind: 'not-reached' } as const;
+/** More addresses than these are not tried. */
+const maxAddresses = 4;
+const maxChain = 32;
+
+export async function probeEndpoint(
+  server: Server,
+  options: ProbeOptions,
+  signal: AbortSignal,
+): Promise<EndpointFacts> {
+  const { proxy, path, lookup = lookUp, timeoutMs = 5_000 } = options;
+  const hop = proxy === undefined ? server : proxyServer(proxy);
+  const shown = proxy === undefined ? undefined : maskProxy(proxy);
+  const nothing = { server, proxy: shown, tcp: notReached, tls: notReached, http: notReached } as const;
+  const within = (): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const dns = await resolve(hop.host, lookup, within());
+  if (dns.kind === 'failed') return { ...nothing, dns };
+  const addresses = dns.kind === 'resolved' ? dns.addresses.slice(0, maxAddresses) : [hop.host];
+  const dial = (): Promise<Dialed> => dialAny(addresses, hop.port, proxy === undefined ? undefined : server, within);
+  const dialed = await dial();
+  if (!('socket' in dialed)) return { ...nothing, dns, tcp: dialed };
+  const { socket } = dialed;
+  const tcp = { kind: 'connected', address: dialed.address } as const;
+  try {
+    if (server.scheme === 'http') return { ...nothing, dns, tcp, http: await ask(socket, server, path, within()) };
+    const shaken = await shakeHands(socket, server, within());
+    if (!('tlsSocket' in shaken))
+      return { ...nothing, dns, tcp, tls: (await findPlainHttp(dial, server, path, within)) ?? shaken };
+    const { tlsSocket, tls } = shaken;
+    return { ...nothing, dns, tcp, tls, http: await ask(tlsSocket, server, path, within()) };
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function resolve(name: string, lookup: Lookup, signal: AbortSignal): Promise<EndpointFacts['dns']> {
+  if (isIP(name) !== 0) return { kind: 'needless', why: `${name} is an address` };
+  try {
+    const addresses = await orAbort(lookup(name), signal);
+    if (addresses.length === 0) throw new Error('no address');
+    return { kind: 'resolved', name, addresses };
+  } catch (error) {
+    return { kind: 'failed', name, evidence: isLate(error) ? 'the resolver did not answer in time' : errorText(error) };
+  }
+}
+
+type Dialed =
+  | { readonly socket: Socket; readonly address: string }
+  | Exclude<EndpointFacts['tcp'], { kind: 'connected' | 'not-reached' }>;
+
+/** The first address that takes a connection; of none, what the last one said. */
+async function dialAny(
+  addresses: readonly string[],
+  port: number,
+  beyond: Server | undefined,
+  within: () => AbortSignal,
+): Promise<Dialed> {
+  let last: Dialed = { kind: 'failed', address: '', evidence: 'no address' };
+  for (const host of addresses) {
+    const address = formatServer({ scheme: 'http', host, port });
+    const socket = connect({ host, port });
+    try {
+      await settle(socket, 'connect', within());
+      const refusal = beyond === undefined ? undefined : await tunnel(socket, beyond, within());
+      if (refusal === undefined) return { socket, address };
+      socket.destroy();
+      last = { kind: 'proxy-refused', address, evidence: refusal };
+    } catch (error) {
+      socket.destroy();
+      const kind = codeOf(error) === 'ECONNREFUSED' ? 'refused' : 'failed';
+      last = { kind, address, evidence: isLate(error) ? 'no answer in time' : errorText(error) };
+    }
+  }
+  return last;
+}
+
+/** CONNECT (RFC 9110, 9.3.6). Answers with why not. */
+async function tunnel(socket: Socket, { host, port }: Server, signal: AbortSignal): Promise<string | undefined> {
+  const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  const request = http.request({
+    method: 'CONNECT',
+    path: authority,
+    headers: { Host: authority },
+    createConnection: () => socket,
+    signal,
+  });
+  request.end();
+  return new Promise((resolve, reject) => {
+    request.once('error', reject);
+    const settleWith = ({ statusCode = 0, statusMessage = '' }: IncomingMessage): void =>
+      resolve(statusCode === 200 ? undefined : `the proxy answers ${statusCode} ${statusMessage}`);
+    request.once('connect', settleWith);
+    request.once('response', settleWith);
+  });
+}
+
+type Shaken =
+  | { readonly tlsSocket: TLSSocket; readonly tls: Extract<EndpointFacts['tls'], { kind: 'chain' }> }
+  | { readonly kind: 'failed'; readonly evidence: string };
+
+/** Whoever answers is looked at, not believed: nothing but the question of a stranger is sent over it. */
+async function shakeHands(socket: Socket, { host }: Server, signal: AbortSignal): Promise<Shaken> {
+  const name = isIP(host) === 0 ? { servername: host } : {};
+  const tlsSocket = connectTls({
+    socket,
+    ...name,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['http/1.1'],
+    minVersion: 'TLSv1.2',
+  });
+  try {
+    await settle(tlsSocket, 'secureConnect', signal);
+    const protocol = tlsSocket.getProtocol() ?? 'TLS';
+    return { tlsSocket, tls: { kind: 'chain', protocol, sent: readChain(tlsSocket) } };
+  } catch (error) {
+    tlsSocket.destroy();
+    return { kind: 'failed', evidence: isLate(error) ? 'no answer to its first words in time' : errorText(error) };
+  }
+}
+
+function readChain(socket: TLSSocket): readonly X509Certificate[] {
+  const sent: X509Certificate[] = [];
+  let next: X509Certificate | undefined = socket.getPeerX509Certificate();
+  for (; next !== undefined && sent.length < maxChain; next = next.issuerCertificate) sent.push(next);
+  return sent;
+}
+
+/** After a handshake that failed: whether the server speaks plain HTTP at that port. */
+async function findPlainHttp(
+  dial: () => Promise<Dialed>,
+  server: Server,
+  path: string,
+  within: () => AbortSignal,
+): Promise<EndpointFacts['tls'] | undefined> {
+  const dialed = await dial();
+  if (!('socket' in dialed)) return undefined;
+  const answer = await ask(dialed.socket, { ...server, scheme: 'http' }, path, within());
+  dialed.socket.destroy();
+  // A server of TLS that is spoken to in plain HTTP may say so in plain HTTP.
+  const isPlain = answer.kind === 'answer' && answer.status !== 400;
+  return isPlain ? { kind: 'plain-http', evidence: `it answers ${answer.status} in plain HTTP` } : undefined;
+}
+
+async function ask(socket: Socket, server: Server, path: string, signal: AbortSignal): Promise<EndpointFacts['http']> {
+  const headers = { Host: formatServer(server), Accept: '*/*', 'User-Agent': 'node-trust doctor' };
+  try {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = http.request({ path, headers, createConnection: () => socket, signal }, resolve);
+      request.on('error', reject);
+      request.end();
+    });
+    response.destroy(); // the head says all
+    const { statusCode: status = 0, headers: answered, headersDistinct } = response;
+    const date = new Date(answered.date ?? Number.NaN);
+    const challenges = headersDistinct['www-authenticate'] ?? [];
+    return { kind: 'answer', status, date: Number.isNaN(date.getTime()) ? undefined : date, challenges };
+  } catch (error) {
+    return { kind: 'failed', evidence: isLate(error) ? 'no answer in time' : errorText(error) };
+  }
+}
+
+async function lookUp(name: string): Promise<readonly string[]> {
+  return (await systemLookup(name, { all: true })).map(({ address }) => address);
+}
+
+function proxyServer(proxy: string): Server {
+  const { hostname, port, protocol } = new URL(proxy);
+  const scheme = protocol === 'https:' ? 'https' : 'http';
+  return { scheme, host: hostname.replaceAll(/^\[|\]$/g, ''), port: Number(port) || (scheme === 'https' ? 443 : 80) };
+}
+
+/** Resolves with the event, rejects with an error, an early end, or the signal. */
+function settle(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
+  const settled = new Promise<void>((resolve, reject) => {
+    socket.once(event, () => resolve());
+    socket.on('error', reject);
+    socket.once('close', () => reject(new Error('the other side closed the connection')));
+  });
+  return orAbort(settled, signal);
+}
+
+async function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => {}); // whoever comes too late is not heard
+  signal.throwIfAborted();
+  let stop = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function isLate(error: unknown): boolean {
+  const names = ['TimeoutError', 'AbortError'];
+  return error instanceof Error && names.includes(error.name);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}

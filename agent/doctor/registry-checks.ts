@@ -1,0 +1,119 @@
+// What the runtime is told about this registry in files of its own, which may go past everything that a store says.
+
+import type { X509Certificate } from 'node:crypto';
+import { nameOf } from './chain.ts';
+import { broken, type Check, pass, skipped } from './check.ts';
+import type { HostFacts } from './facts.ts';
+import type { CaFile, HostsFolder, Placed } from './registry-settings.ts';
+import type { Target } from './target.ts';
+import { certificatesOf, isPrint, type View } from './view.ts';
+
+export function checkFolder(view: View): Check {
+  const { host, facts, root, isInStore } = view;
+  if (host === undefined) return skipped('certs.d', facts.host.kind === 'unknown' ? facts.host.why : '');
+  const { own, byDefault, configPath } = host.registry;
+  const folder = own ?? byDefault;
+  if (configPath.length === 0) return skipped('certs.d', 'containerd is told of no such folder (config_path)');
+  if (folder === undefined) return pass('certs.d', `${configPath.join(', ')} says nothing of ${facts.target.registry}`);
+  const { path } = folder;
+  const bad = folder.cas.find(isBad);
+  if (bad !== undefined)
+    return broken('HostsTomlBroken', `${bad.path} ${describeBad(bad)}`, describeFolder(folder), { path });
+  const holds = (one: HostsFolder | undefined): boolean =>
+    root !== undefined && certificatesOf(one).some((certificate) => isPrint(certificate, root));
+  const isShadowed = own !== undefined && byDefault !== undefined && certificatesOf(byDefault).length > 0;
+  if (isShadowed && !isInStore && !holds(own) && holds(byDefault))
+    return broken(
+      'DefaultShadowed',
+      `${byDefault.path} holds the root, and ${path} is read instead`,
+      describeFolder(folder),
+      { path },
+    );
+  const other = folder.hosts.find(({ server }) => server !== '' && !isServer(server, facts.target));
+  if (other !== undefined)
+    return broken('HostsTomlRedirects', `${path} sends pulls to ${other.server}`, describeFolder(folder), {
+      other: other.server,
+    });
+  const isOfOthers = own !== undefined && certificatesOf(own).length > 0 && root !== undefined && !holds(own);
+  if (isOfOthers || isShadowed) {
+    const what = isOfOthers
+      ? `names ${namesOf(certificatesOf(own))}, and not this chain's root`
+      : `is read instead of ${byDefault?.path}`;
+    return broken('HostsTomlShadows', `${path} ${what}`, describeFolder(folder), { path });
+  }
+  return pass('certs.d', `${path} changes nothing for this chain`, describeFolder(folder));
+}
+
+export function checkSkipVerify({ host, facts }: View): Check {
+  if (host === undefined) return skipped('skip-verify', facts.host.kind === 'unknown' ? facts.host.why : '');
+  const { own, byDefault, tls } = host.registry;
+  const folder = own ?? byDefault;
+  const inFolder = folder?.hosts.some(({ skipVerify }) => skipVerify) === true ? [`${folder.path}/hosts.toml`] : [];
+  const inConfig = tls.filter(({ value }) => value.skipVerify).map(({ path }) => path);
+  const [path] = [...inFolder, ...inConfig];
+  if (path === undefined) return pass('skip-verify', `${facts.target.registry} is verified`);
+  return broken('SkipVerify', `${path} tells the runtime not to verify ${facts.target.registry}`, [], { path });
+}
+
+export function checkConfig({ host, facts }: View): Check {
+  if (host === undefined) return skipped('config', facts.host.kind === 'unknown' ? facts.host.why : '');
+  const { configPath, configFiles, mirrors, faults } = host.registry;
+  const unit = host.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
+  const [mirror] = mirrors;
+  const isSet = configFiles.length > 0 && configPath.length > 0;
+  if (mirror !== undefined && isSet) {
+    const names = mirrors.map(({ value }) => value).join(', ');
+    const summary = `${mirror.path} has mirrors (${names}) and config_path (${configPath.join(':')})`;
+    return broken('MirrorsWithConfigPath', summary, [], { path: mirror.path, unit });
+  }
+  const [fault] = faults;
+  if (fault !== undefined) return broken('ConfigUnreadable', `${fault.path}: ${fault.value}`, [], { path: fault.path });
+  if (configFiles.length === 0) return skipped('config', 'there is no config.toml of containerd');
+  return pass('config', `${configFiles.join(', ')} may be loaded`);
+}
+
+export function checkRegistries({ host, facts }: View): Check {
+  if (host === undefined) return skipped('registries', facts.host.kind === 'unknown' ? facts.host.why : '');
+  const { registriesFile, endpoints, tls } = host.registry;
+  if (registriesFile === undefined) return skipped('registries', 'there is no registries.yaml of k3s or rke2');
+  const bad = tls.flatMap(({ path, value: { ca } }) =>
+    path === registriesFile && ca !== undefined && isBad(ca) ? [ca] : [],
+  )[0];
+  if (bad !== undefined)
+    return broken('RegistriesCaBroken', `${bad.path} ${describeBad(bad)}`, [], { ca: bad.path, path: registriesFile });
+  const other = endpoints.find(({ value }: Placed<string>) => !isServer(value, facts.target));
+  if (other !== undefined)
+    return broken('RegistriesRedirect', `${other.path} sends pulls to ${other.value}`, [], { other: other.value });
+  return pass('registries', `${registriesFile} changes nothing for this registry`);
+}
+
+export function registryUnit(host: HostFacts | undefined): string {
+  return host?.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
+}
+
+const isBad = ({ certificates }: CaFile): boolean => certificates === undefined || certificates.length === 0;
+
+function describeBad({ certificates }: CaFile): string {
+  return certificates === undefined ? 'is named there and does not exist' : 'holds no certificate';
+}
+
+function describeFolder({ hosts, cas, path }: HostsFolder): readonly string[] {
+  const servers = hosts.filter(({ server }) => server !== '').map(({ server }) => server);
+  return [
+    ...(servers.length === 0 ? [] : [`${path}/hosts.toml names ${servers.join(', ')}`]),
+    ...cas.map((ca) => `${ca.path} ${isBad(ca) ? describeBad(ca) : `holds ${namesOf(ca.certificates ?? [])}`}`),
+  ];
+}
+
+function namesOf(certificates: readonly X509Certificate[]): string {
+  return certificates.map(({ subject }) => nameOf(subject)).join('; ');
+}
+
+/** A URL, or a host with a port, of hosts.toml or registries.yaml that means the server itself. */
+function isServer(text: string, { server, registry }: Target): boolean {
+  const url = /^https?:\/\//.test(text) ? text : `https://${text}`;
+  if (!URL.canParse(url)) return false;
+  const { hostname, port, protocol, host } = new URL(url);
+  const number = Number(port) || (protocol === 'http:' ? 80 : 443);
+  return host === registry || (hostname.replaceAll(/^\[|\]$/g, '') === server.host && number === server.port);
+}

@@ -1,0 +1,131 @@
+// What containerd is told about one registry: its folder below `config_path`, its config.toml, and the registries.yaml of k3s and
+// rke2. Parses texts that somebody else has written and may have broken; what has not the documented shape counts as not there.
+// https://github.com/containerd/containerd/blob/main/docs/hosts.md
+
+import type { X509Certificate } from 'node:crypto';
+import { parse as parseToml } from 'smol-toml';
+
+export interface RegistrySettings {
+  /** `config_path` of config.toml, or where it is by default; empty where the folder is not used. */
+  readonly configPath: readonly string[];
+  /** Files that were read for it. */
+  readonly configFiles: readonly string[];
+  /** Registries with `mirrors` in config.toml, with the file. */
+  readonly mirrors: readonly Placed<string>[];
+  /** The folder that containerd reads for this registry, and the `_default` that it would read without it. */
+  readonly own: HostsFolder | undefined;
+  readonly byDefault: HostsFolder | undefined;
+  /** TLS of this registry in config.toml or registries.yaml. */
+  readonly tls: readonly Placed<{ readonly skipVerify: boolean; readonly ca: CaFile | undefined }>[];
+  /** Where registries.yaml sends the pulls of this registry. */
+  readonly endpoints: readonly Placed<string>[];
+  /** The registries.yaml that there is. */
+  readonly registriesFile: string | undefined;
+  readonly faults: readonly Placed<string>[];
+}
+
+export interface Placed<T> {
+  readonly path: string;
+  readonly value: T;
+}
+
+export interface CaFile {
+  readonly path: string;
+  /** Undefined for a file that is not there, empty for one without a certificate. */
+  readonly certificates: readonly X509Certificate[] | undefined;
+}
+
+export interface HostsFolder {
+  readonly path: string;
+  /** Of hosts.toml; where there is none, `*.crt` of the folder are its CAs. */
+  readonly hosts: readonly HostEntry[];
+  readonly cas: readonly CaFile[];
+}
+
+export interface HostEntry {
+  readonly server: string;
+  readonly skipVerify: boolean;
+  readonly ca: readonly string[];
+}
+
+type Table = Readonly<Record<string, unknown>>;
+
+/** Each host that hosts.toml names, the `server` last, as containerd asks them. Throws for what is no TOML. */
+export function parseHosts(text: string): readonly HostEntry[] {
+  const top: Table = parseToml(text);
+  const entries = Object.entries(tableAt(top, 'host')).map(([server, value]) =>
+    readHost(server, isTable(value) ? value : {}),
+  );
+  return [...entries, readHost(textOf(top['server']) ?? '', top)];
+}
+
+export interface ContainerdConfig {
+  readonly configPath: readonly string[];
+  readonly imports: readonly string[];
+  readonly mirrors: readonly string[];
+  readonly tls: ReadonlyMap<string, { readonly skipVerify: boolean; readonly ca: string | undefined }>;
+}
+
+/** Where versions 2 and 3 of config.toml have the registries. Throws for what is no TOML. */
+export function parseContainerdConfig(text: string): ContainerdConfig {
+  const top: Table = parseToml(text);
+  const plugins = tableAt(top, 'plugins');
+  const registries = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images', 'cri'].map((plugin) =>
+    tableAt(tableAt(plugins, plugin), 'registry'),
+  );
+  return {
+    configPath: registries.flatMap((registry) => (textOf(registry['config_path']) ?? '').split(':').filter(Boolean)),
+    imports: textsOf(top['imports']),
+    mirrors: registries.flatMap((registry) => Object.keys(tableAt(registry, 'mirrors'))),
+    tls: new Map(registries.flatMap((registry) => [...readTls(tableAt(registry, 'configs'))])),
+  };
+}
+
+/** What registries.yaml says, already parsed, of one registry; `*` stands for all that have no entry. */
+export function readRegistries(document: unknown, registry: string) {
+  const top = isTable(document) ? document : {};
+  const mirrors = tableAt(top, 'mirrors');
+  const mirror = isTable(mirrors[registry]) ? mirrors[registry] : tableAt(mirrors, '*');
+  const tls = readTls(tableAt(top, 'configs'));
+  return { endpoints: textsOf(mirror['endpoint']), tls: tls.get(registry) ?? tls.get('*') };
+}
+
+/** The names of the folder of a registry, the first that exists is read: with its port, as it is, and for all. */
+export function folderNames(registry: string): readonly string[] {
+  const [, host, port] = /^(.+):(\d+)$/.exec(registry) ?? [];
+  return host === undefined ? [registry] : [`${host}_${port}_`, registry];
+}
+
+function readHost(server: string, table: Table): HostEntry {
+  return { server, skipVerify: table['skip_verify'] === true, ca: textsOf(table['ca']) };
+}
+
+function readTls(configs: Table): ContainerdConfig['tls'] {
+  return new Map(
+    Object.entries(configs).flatMap(([registry, config]) => {
+      const tls = isTable(config) ? tableAt(config, 'tls') : {};
+      if (Object.keys(tls).length === 0) return [];
+      const skipVerify = tls['insecure_skip_verify'] === true;
+      return [[registry, { skipVerify, ca: textOf(tls['ca_file']) }] as const];
+    }),
+  );
+}
+
+function isTable(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function tableAt(table: Table, name: string): Table {
+  const value = table[name];
+  return isTable(value) ? value : {};
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+/** One text or a list of them: `ca` may be either. */
+function textsOf(value: unknown): readonly string[] {
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return values.flatMap((one) => textOf(one) ?? []);
+}

@@ -1,0 +1,98 @@
+// What the doctor says, as a value: the shape of --json, from which the lines for people are made, too. A report may come from an
+// agent's pod, so what is read is read with care.
+
+import { printable } from '../trust/printable.ts';
+import type { Check } from './check.ts';
+import type { Diagnosed } from './diagnose.ts';
+import type { Facts } from './facts.ts';
+import { formatServer, type Target } from './target.ts';
+
+/** The shape is part of the interface: fields are added, never changed, within a version (docs/command-line.md). */
+export interface Report {
+  readonly version: 1;
+  readonly target: Omit<Target, 'server' | 'repository'> & Target['server'];
+  /** Where it is known which Node was looked at. */
+  readonly node?: string;
+  /** By the clock of the node. */
+  readonly at: string;
+  /** No check fails. */
+  readonly healthy: boolean;
+  /** The link to mend first. */
+  readonly diagnosis: ReportedCheck | null;
+  readonly checks: readonly ReportedCheck[];
+}
+
+export interface ReportedCheck {
+  readonly check: string;
+  readonly status: Check['status'];
+  /** Of what is broken: code, remedy, command. */
+  readonly code?: string;
+  readonly summary: string;
+  readonly evidence: readonly string[];
+  readonly remedy?: string;
+  readonly command?: string;
+}
+
+export function createReport({ checks, first }: Diagnosed, { target, nodeName, now }: Facts): Report {
+  const { asked, readAs, registry, server } = target;
+  return {
+    version: 1,
+    target: { asked, readAs, registry, ...server },
+    ...(nodeName !== undefined && { node: nodeName }),
+    at: now.toISOString(),
+    healthy: checks.every(({ status }) => status !== 'fail'),
+    diagnosis: first === undefined ? null : toReported(first),
+    checks: checks.map(toReported),
+  };
+}
+
+function toReported({ name, status, summary, evidence, diagnosis }: Check): ReportedCheck {
+  return { check: name, status, summary, evidence, ...diagnosis };
+}
+
+/** Undefined for what is no report of this version. */
+export function parseReport(text: string): Report | undefined {
+  try {
+    const report = JSON.parse(text) as Partial<Report> | null;
+    const isReport = report?.version === 1 && Array.isArray(report.checks) && typeof report.target === 'object';
+    return isReport ? (report as Report) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export type Paint = (style: 'bold' | 'dim' | 'green' | 'red' | 'yellow', text: string) => string;
+
+const marks = { pass: ['green', '✓'], warn: ['yellow', '!'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
+const readAs = { image: 'image', host: 'host', url: 'URL' } as const;
+
+/** A line a check with a mark, then the diagnosis: what is broken, what was seen, what to do, what to type. */
+export function formatReport({ target, node, checks, diagnosis }: Report, paint: Paint): string {
+  const width = Math.max(...checks.map(({ check }) => check.length));
+  const lines = checks.map(({ check, status, summary }) => {
+    const line = `${check.padEnd(width)}  ${printable(summary)}`;
+    const [style, mark] = marks[status];
+    return `${paint(style, mark)} ${status === 'skipped' ? paint('dim', line) : line}`;
+  });
+  const from = node === undefined ? '' : `, seen from node ${printable(node)}`;
+  const head = `${readAs[target.readAs]} ${printable(target.asked)}: ${printable(formatServer(target))}${from}`;
+  const end = diagnosis === null ? formatHealth(checks, paint) : formatDiagnosis(diagnosis, paint);
+  return [head, ...lines, '', ...end, ''].join('\n');
+}
+
+function formatHealth(checks: readonly ReportedCheck[], paint: Paint): readonly string[] {
+  const skipped = checks.filter(({ status }) => status === 'skipped').length;
+  const part = skipped === 0 ? '' : ` ${skipped} checks were skipped, with why above.`;
+  return [paint('green', 'Nothing is broken.') + part];
+}
+
+function formatDiagnosis({ check, status, code, summary, evidence, remedy, command }: ReportedCheck, paint: Paint) {
+  const [style] = marks[status];
+  return [
+    paint(style, paint('bold', `${status === 'fail' ? 'Broken' : 'Not as it should be'}: ${check}, ${code ?? ''}`)),
+    `  ${printable(summary)}`,
+    ...evidence.map((line) => `  · ${printable(line)}`),
+    `Do:   ${printable(remedy ?? '')}`,
+    `Type: ${paint('bold', printable(command ?? ''))}`,
+  ];
+}

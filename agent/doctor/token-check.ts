@@ -1,0 +1,78 @@
+// The server that gives tokens: a 401 names it in `realm` (RFC 6750, RFC 7235; the distribution's token specification), and
+// containerd goes there before it pulls anything. Its connection and its chain are judged as the registry's are.
+
+import { rootName, tellFault, whyNoChain } from './chain-checks.ts';
+import { broken, type Check, pass, skipped } from './check.ts';
+import type { EndpointFacts } from './facts.ts';
+import { checkDns, checkTcp, checkTls, urlOf } from './network-checks.ts';
+import { formatServer, parseTarget, type Server } from './target.ts';
+import { judgeEndpoint, knownRoots, type View } from './view.ts';
+
+export function checkToken(view: View): Check {
+  const { facts, host, sources, at } = view;
+  const { token, endpoint } = facts;
+  if (token === undefined) return skipped('token', whyNoToken(endpoint));
+  const { server } = token.endpoint;
+  const name = formatServer(server);
+  const other = server.scheme === 'https' && server.port === 443 ? server.host : `${server.scheme}://${name}`;
+  const broke = (inner: Check): Check =>
+    broken(
+      'TokenServerBroken',
+      `${name}: ${inner.summary}`,
+      [`the registry sends to ${token.realm}`, ...inner.evidence],
+      { other },
+    );
+  const ofToken = { ...facts, endpoint: token.endpoint };
+  const first = [checkDns(ofToken), checkTcp(ofToken), checkTls(ofToken)].find(({ status }) => status === 'fail');
+  if (first !== undefined) return broke(first);
+  if (server.scheme === 'http')
+    return broken('TokenOverHttp', `tokens are asked for at ${token.realm}`, [], { url: urlOf(server) });
+  const chain = judgeEndpoint(token.endpoint, knownRoots(sources, host), at);
+  if (chain === undefined) return skipped('token', whyNoChain(token.endpoint));
+  const [fault] = chain.faults;
+  const sameRoot = chain.root !== undefined && chain.root.fingerprint256 === view.chain?.root?.fingerprint256;
+  const isTrusted = sameRoot || isInRoots(view, chain.root?.fingerprint256);
+  if (fault !== undefined) return broke(tellFault(fault, server, []));
+  // The registry's own fault is told already, and this would be the same one.
+  const isSame = rootName(chain) === (view.chain && rootName(view.chain));
+  if (isTrusted || isSame) return pass('token', `${name}, below ${rootName(chain)}`);
+  const summary = `${name} has a certificate below ${rootName(chain)}, which the host does not trust`;
+  return broken('TokenServerUntrusted', summary, [`the registry sends to ${token.realm}`], { other });
+}
+
+/** Folders of containerd for the registry do not count for its token server; without a host nobody can tell. */
+function isInRoots({ host }: View, print: string | undefined): boolean {
+  return host === undefined || host.roots.some(({ certificate }) => certificate.fingerprint256 === print);
+}
+
+function whyNoToken({ http }: EndpointFacts): string {
+  if (http.kind === 'answer') return `the registry sends nowhere for a token (${http.status})`;
+  return http.kind === 'failed'
+    ? `the registry did not answer: ${http.evidence}`
+    : 'no answer of the registry was seen';
+}
+
+/** `Bearer realm="…",service="…"`: the realm's URL, where it has one, with the service that is asked for. */
+export function parseChallenge(challenge: string, repository: string): Challenge | undefined {
+  if (!/^bearer\s/i.test(challenge)) return undefined;
+  const parameters = new Map(
+    [...challenge.matchAll(/([\w-]+)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^\s,"]+))/g)].map(
+      ([, name = '', quoted, bare = '']) => [name.toLowerCase(), quoted?.replaceAll(/\\(.)/g, '$1') ?? bare],
+    ),
+  );
+  const realm = parameters.get('realm') ?? '';
+  if (!/^https?:\/\//i.test(realm) || !URL.canParse(realm)) return undefined;
+  const url = new URL(realm);
+  const service = parameters.get('service');
+  if (service !== undefined) url.searchParams.set('service', service);
+  if (repository !== '') url.searchParams.set('scope', `repository:${repository}:pull`);
+  const { server } = parseTarget(url.origin);
+  return { server, realm: `${url.origin}${url.pathname}`, path: `${url.pathname}${url.search}` };
+}
+
+interface Challenge {
+  readonly server: Server;
+  /** For people. */
+  readonly realm: string;
+  readonly path: string;
+}

@@ -1,0 +1,136 @@
+// A patient for the doctor: a sandbox node with a real store, an embedded API server with its Secret, and real servers on loopback
+// that answer as registries do. Names are resolved by the test, and all clocks are in its hand.
+
+import { once } from 'node:events';
+import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { TestContext } from 'node:test';
+import { parseYaml } from '../../agent/cli/entries.ts';
+import type { DiagnosisCode } from '../../agent/doctor/catalogue.ts';
+import type { Check } from '../../agent/doctor/check.ts';
+import { diagnose } from '../../agent/doctor/diagnose.ts';
+import type { Facts } from '../../agent/doctor/facts.ts';
+import { type Examination, examine } from '../../agent/doctor/probe/examine.ts';
+import { parseTarget } from '../../agent/doctor/target.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
+import { writeKubeconfig } from '../support/api-fixture.ts';
+import { type ApiServer, startApiServer } from '../support/api-server.ts';
+import { createServerCertificate, fixedNow, type TestCertificate } from '../support/certificates.ts';
+import { secret } from '../support/cluster.ts';
+import { type PassOptions, pass } from '../support/passes.ts';
+import { createSandbox, type Sandbox } from '../support/sandbox.ts';
+
+/** The registry of all set-ups; where it really is, the patient's resolver says. */
+export const registryHost = 'registry.test';
+const nodeName = 'node-1';
+const { signal } = new AbortController();
+
+export interface Seen {
+  readonly facts: Facts;
+  readonly checks: readonly Check[];
+  readonly first: Check | undefined;
+  /** Codes of what fails, and of what warns. */
+  readonly fails: readonly DiagnosisCode[];
+  readonly warns: readonly DiagnosisCode[];
+}
+
+export interface Patient {
+  readonly sandbox: Sandbox;
+  readonly api: ApiServer;
+  /** The Secret, as it is in the cluster. */
+  apply(entries: Readonly<Record<string, string | Uint8Array>>): void;
+  /** A pass of the agent with what these certificates are in the Secret. */
+  install(roots: readonly TestCertificate[], options?: PassOptions): Promise<void>;
+  examine(target: string, changes?: Partial<Examination>): Promise<Seen>;
+}
+
+export async function createPatient(t: TestContext): Promise<Patient> {
+  const stack = new AsyncDisposableStack();
+  t.after(() => stack.disposeAsync());
+  const sandbox = stack.use(await createSandbox());
+  const api = stack.adopt(await startApiServer(), (server) => server.close());
+  api.put({ kind: 'Node', metadata: { name: nodeName } });
+  const kubeconfig = writeKubeconfig(t, api.kubeconfig());
+  const { kind, ...place } = secret;
+  const apply: Patient['apply'] = (entries) => {
+    const data = Object.entries(entries).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]);
+    api.put({ kind, metadata: place, type: 'Opaque', data: Object.fromEntries(data) });
+  };
+  return {
+    sandbox,
+    api,
+    apply,
+    async install(roots, options = {}) {
+      apply(Object.fromEntries(roots.map(({ pem }, index) => [`ca-${index}.pem`, pem])));
+      const entries = new Map(roots.map(({ pem }, index) => [`ca-${index}.pem`, Buffer.from(pem)]));
+      await pass(sandbox, { kind: 'present', entries, onDelete: 'grace' }, options);
+    },
+    async examine(target, changes = {}) {
+      const facts = await examine(
+        {
+          target: parseTarget(target),
+          root: createHostRoot(sandbox.root),
+          parseYaml,
+          lookup: () => Promise.resolve(['127.0.0.1']),
+          kubeconfig,
+          secret: place,
+          nodeName,
+          now: fixedNow,
+          shell: new Map(),
+          admission: { maxCertificates: 10, allowNonCa: false },
+          ...changes,
+        },
+        signal,
+      );
+      const { checks, first } = diagnose(facts);
+      const codes = (status: Check['status']) =>
+        checks.flatMap((check) => (check.status === status && check.diagnosis ? [check.diagnosis.code] : []));
+      return { facts, checks, first, fails: codes('fail'), warns: codes('warn') };
+    },
+  };
+}
+
+export interface RegistryOptions {
+  /** What is sent, the server's own first; plain HTTP where missing. */
+  readonly chain?: readonly TestCertificate[];
+  /** Of its Date header; null for none. */
+  readonly date?: Date | null;
+  /** WWW-Authenticate of a 401; 200 without one. */
+  readonly challenge?: string;
+  readonly listener?: RequestListener;
+}
+
+/** A server that answers as a registry does. Answers with its port. */
+export async function startRegistry(t: TestContext, options: RegistryOptions): Promise<number> {
+  const { chain, date = fixedNow, challenge } = options;
+  const answer: RequestListener = (_, response) => {
+    response.sendDate = false;
+    if (date !== null) response.setHeader('Date', date.toUTCString());
+    if (challenge !== undefined) response.setHeader('WWW-Authenticate', challenge);
+    response.statusCode = challenge === undefined ? 200 : 401;
+    response.end('{}');
+  };
+  const listener = options.listener ?? answer;
+  const [leaf] = chain ?? [];
+  const server: Server =
+    chain === undefined || leaf === undefined
+      ? createHttpServer(listener)
+      : createHttpsServer({ cert: chain.map(({ pem }) => pem).join(''), key: leaf.keyPem }, listener);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return portOf(server);
+}
+
+export function portOf(server: Pick<Server, 'address'>): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+/** For the registry's name. */
+export function createLeaf(issuer: TestCertificate, options: Parameters<typeof createServerCertificate>[1] = {}) {
+  return createServerCertificate(issuer, { subject: registryHost, names: [registryHost], ...options });
+}

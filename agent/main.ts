@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   boot: async () => (await import('./cli/boot.ts')).boot,
   secret: async () => (await import('./cli/secret.ts')).secret,
   status: async () => (await import('./cli/status.ts')).status,
+  doctor: async () => (await import('./cli/doctor.ts')).doctor,
   validate: async () => (await import('./cli/validate.ts')).validate,
 };
 
@@ -31,6 +32,7 @@ Commands:
   secret    Makes the Secret that run follows out of files
   boot      Prints what makes a new node trust a file's certificates from its first boot on
   status    Prints what the agents tell on their Nodes
+  doctor    Finds what keeps a node from pulling from a registry, and says what to type
 
 node-trust COMMAND --help tells more. node-trust --version prints ${manifest.version}.
 `;

@@ -21,7 +21,7 @@ test('--help names every command, and every command has --help with its flags an
   const { code, out } = await nodeTrust(['--help']);
   assert.equal(code, 0);
   const commands = [...out.matchAll(/^ {2}([a-z]+) {2,}\S/gm)].map(([, name = '']) => name);
-  assert.deepEqual(commands, ['run', 'apply', 'remove', 'validate', 'secret', 'boot', 'status']);
+  assert.deepEqual(commands, ['run', 'apply', 'remove', 'validate', 'secret', 'boot', 'status', 'doctor']);
   for (const command of commands) {
     const help = await nodeTrust([command, '--help']);
     assert.equal(help.code, 0);

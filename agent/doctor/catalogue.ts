@@ -5,28 +5,82 @@ import { nodeDiagnoses } from './node-diagnoses.ts';
 import { serverDiagnoses } from './server-diagnoses.ts';
 
 export const checks = {
-  dns: 'The name of the server, or of the proxy in between, has an address.',
-  tcp: 'The server, or the proxy in between, takes a connection.',
-  proxy: "The runtime's unit goes through the same proxy as the shell that asks.",
-  tls: 'The server speaks TLS.',
-  clock: "The node's clock agrees with the server's, as far as certificates go.",
-  chain:
-    'What the server sends leads from its certificate to a root as Go wants it: dates, name, signatures, intermediates.',
-  issuer: 'The issuer is the one to be expected, and not a proxy that inspects TLS.',
-  secret: 'The root is in the Secret, or in a file of the machine.',
-  admitted: 'The source that holds the root passes admission.',
-  anchor: 'The root lies on the host as an anchor of its trust store.',
-  bundle: "The root is in the host's effective bundle.",
-  links: 'The root is found by its hash link, as OpenSSL looks for it in a folder.',
-  runtime: 'The running process of the container runtime has loaded the store as it is.',
-  environment: 'Neither SSL_CERT_FILE nor SSL_CERT_DIR leads the runtime to another store.',
-  'certs.d': "containerd's own folder for this registry, or a foreign `_default`, changes nothing.",
-  'skip-verify': 'Nothing tells the runtime not to verify this registry.',
-  config: '`mirrors` and `config_path` do not stand together in config.toml.',
-  registries: 'The registries.yaml of k3s or rke2 changes nothing for this registry.',
-  token: 'The server that a 401 sends to for a token passes the same checks.',
-  pod: 'The node, and not a container on it, is what the error comes from.',
-} as const;
+  dns: {
+    meaning: 'The name of the server, or of the proxy in between, has an address.',
+    evidence: "The answer of the node's resolver.",
+  },
+  tcp: {
+    meaning: 'The server, or the proxy in between, takes a connection.',
+    evidence: 'The address that was tried, and what it said.',
+  },
+  proxy: {
+    meaning: "The runtime's unit goes through the same proxy as the shell that asks.",
+    evidence: "The variables of the unit with the files that set them, and the shell's; never a password.",
+  },
+  tls: { meaning: 'The server speaks TLS.', evidence: 'The handshake, or the answer in plain HTTP.' },
+  clock: {
+    meaning: "The node's clock agrees with the server's, as far as certificates go.",
+    evidence: "The node's clock, and the Date header of the server's answer.",
+  },
+  chain: {
+    meaning:
+      'What the server sends leads from its certificate to a root as Go wants it: dates, name, signatures, intermediates.',
+    evidence: 'Each certificate as it was sent, in that order.',
+  },
+  issuer: {
+    meaning: 'The issuer is the one to be expected, and not a proxy that inspects TLS.',
+    evidence: "Names of such proxies' CAs, public registries, what is seen without the proxy, the CA in `certs.d`.",
+  },
+  secret: {
+    meaning: "The root is in the Secret, or in the machine's own file.",
+    evidence: 'What the Secret holds, by name; never a byte of it.',
+  },
+  admitted: {
+    meaning: 'The source that holds the root passes admission.',
+    evidence: 'The findings, and what the agent has written on its Node.',
+  },
+  anchor: {
+    meaning: 'The root lies on the host as an anchor of its trust store.',
+    evidence: 'The anchors, and what the agent has written on its Node.',
+  },
+  bundle: { meaning: "The root is in the host's effective bundle.", evidence: 'The bundle, read as OpenSSL reads it.' },
+  links: {
+    meaning: 'The root is found by its hash link, as OpenSSL looks for it in a folder.',
+    evidence: 'The links of the store.',
+  },
+  runtime: {
+    meaning: 'The running process of the container runtime has loaded the store as it is.',
+    evidence: "The unit's InvocationID and start, against what the agent has recorded about rebuilds and restarts.",
+  },
+  environment: {
+    meaning: "Neither SSL_CERT_FILE nor SSL_CERT_DIR leads the runtime to a store other than the host's.",
+    evidence: 'The unit, its drop-ins and its environment files.',
+  },
+  'certs.d': {
+    meaning: "containerd's own folder for this registry, or `_default`, does not stand in the way.",
+    evidence: 'hosts.toml, its CA files, and the `*.crt` of a folder without one.',
+  },
+  'skip-verify': {
+    meaning: 'Nothing tells the runtime not to verify this registry.',
+    evidence: '`skip_verify` and `insecure_skip_verify` in hosts.toml, config.toml and registries.yaml.',
+  },
+  config: {
+    meaning: '`mirrors` and `config_path` do not stand together in config.toml.',
+    evidence: 'config.toml and what it imports.',
+  },
+  registries: {
+    meaning: 'The registries.yaml of k3s or rke2 does not stand in the way.',
+    evidence: "The registry's endpoints and TLS in that file.",
+  },
+  token: {
+    meaning: 'The server to which a 401 sends for a token passes the same checks.',
+    evidence: 'Its `realm`, and the chain that is sent there.',
+  },
+  pod: {
+    meaning: 'Whether a container, and not the node, is what lacks the root.',
+    evidence: 'All checks above: where none fails, the node trusts the server.',
+  },
+} as const satisfies Readonly<Record<string, { readonly meaning: string; readonly evidence: string }>>;
 
 export type CheckName = keyof typeof checks;
 

@@ -127,7 +127,7 @@ export const nodeDiagnoses = {
   HostsTomlRedirects: {
     check: 'certs.d',
     severity: 'warn',
-    meaning: 'hosts.toml sends the pulls of this registry to another server first.',
+    meaning: 'A hosts.toml sends the pulls of this registry to another server first.',
     remedy: 'Ask the doctor about that server.',
     command: 'node-trust doctor {other}',
   },
@@ -170,7 +170,7 @@ export const nodeDiagnoses = {
   RegistriesRedirect: {
     check: 'registries',
     severity: 'warn',
-    meaning: 'registries.yaml sends the pulls of this registry to another server first.',
+    meaning: 'The registries.yaml sends the pulls of this registry to another server first.',
     remedy: 'Ask the doctor about that server.',
     command: 'node-trust doctor {other}',
   },

@@ -37,6 +37,8 @@ export interface Seen {
 export interface Patient {
   readonly sandbox: Sandbox;
   readonly api: ApiServer;
+  /** The file. */
+  readonly kubeconfig: string;
   /** The Secret, as it is in the cluster. */
   apply(entries: Readonly<Record<string, string | Uint8Array>>): void;
   /** A pass of the agent with what these certificates are in the Secret. */
@@ -59,6 +61,7 @@ export async function createPatient(t: TestContext): Promise<Patient> {
   return {
     sandbox,
     api,
+    kubeconfig,
     apply,
     async install(roots, options = {}) {
       apply(Object.fromEntries(roots.map(({ pem }, index) => [`ca-${index}.pem`, pem])));

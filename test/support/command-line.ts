@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { Command, Terminal } from '../../agent/cli/command.ts';
 
-const launcher = fileURLToPath(new URL('../../node-trust', import.meta.url));
+export const launcher = fileURLToPath(new URL('../../node-trust', import.meta.url));
 
 export interface CommandResult {
   readonly code: number | null;
@@ -32,12 +32,15 @@ export async function runCommand(
   return { code: await command.run(argv, terminal, new AbortController().signal), ...printed };
 }
 
+/** `env` comes on top of this process's own environment. */
 export async function nodeTrust(
   args: readonly string[],
   input: string | Uint8Array = '',
   meanwhile: (kill: (signal: 'SIGINT' | 'SIGTERM') => void) => Promise<void> = () => Promise.resolve(),
+  env: Readonly<Record<string, string>> = {},
 ): Promise<CommandResult> {
-  const child = spawn(launcher, args, { stdio: 'pipe' });
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const child = spawn('env', [...variables, launcher, ...args], { stdio: 'pipe' });
   child.stdin.on('error', () => {}); // a command that reads nothing closes it
   child.stdin.end(input);
   const closed = once(child, 'close');

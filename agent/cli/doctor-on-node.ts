@@ -1,0 +1,81 @@
+// The doctor from afar: kubectl finds the agent's pod on the node and runs the same command in it, with the agent's view of the
+// host and the agent's rights in the cluster. The answer is a report, and whatever else comes is no answer.
+
+import { parseReport, type Report } from '../doctor/report.ts';
+import { runForPerson } from '../host/commands.ts';
+import type { Terminal } from './command.ts';
+
+export interface RemoteCall {
+  readonly node: string;
+  readonly kubeconfig: string | undefined;
+  readonly secret: { readonly namespace: string; readonly name: string };
+  readonly maxCertificates: number;
+  readonly allowNonCa: boolean;
+}
+
+/** No report came, and what to do about it. */
+export class NoAgentError extends Error {}
+
+const namespace = 'kube-system';
+const label = 'app.kubernetes.io/name=node-trust-agent';
+/** As the image starts it (Dockerfile); beside the agent it shall need little memory, too. */
+const program = [
+  'node',
+  '--jitless',
+  '--optimize-for-size',
+  '--max-semi-space-size=1',
+  '/usr/local/lib/node-trust.mjs',
+];
+const askTimeoutMs = 15_000;
+const examineTimeoutMs = 90_000;
+
+/** Throws {@link NoAgentError}, and `ToolMissing` or `ToolTimedOut` where it is kubectl that fails. */
+export async function runOnNode(
+  target: string,
+  call: RemoteCall,
+  { env }: Terminal,
+  signal: AbortSignal,
+): Promise<Report> {
+  const { node, kubeconfig, secret, maxCertificates, allowNonCa } = call;
+  const cluster = kubeconfig === undefined ? [] : ['--kubeconfig', kubeconfig];
+  const kubectl = (args: readonly string[], timeoutMs: number) =>
+    runForPerson('kubectl', [...cluster, '-n', namespace, ...args], { env, timeoutMs }, signal);
+  const selection = ['-l', label, '--field-selector', `spec.nodeName=${node}`];
+  const list = await kubectl(['get', 'pods', ...selection, '-o', 'json'], askTimeoutMs);
+  if (list.exitCode !== 0) throw new NoAgentError(`kubectl could not list pods: ${firstLine(list.stderr)}`);
+  const pod = findPod(list.stdout);
+  if (pod === undefined) throw new NoAgentError(adviseWithout(node));
+  const settings = ['--secret', `${secret.namespace}/${secret.name}`, '--max-certificates', String(maxCertificates)];
+  const flags = ['--json', ...settings, ...(allowNonCa ? ['--allow-non-ca'] : [])];
+  const inPod = [...program, 'doctor', ...flags, '--', target];
+  const answer = await kubectl(['exec', pod, '-c', 'agent', '--', ...inPod], examineTimeoutMs);
+  const report = parseReport(answer.stdout);
+  if (report !== undefined) return report;
+  const why = firstLine(answer.stderr) || `it ended with ${answer.exitCode}`;
+  const old = /unknown command/.test(answer.stderr)
+    ? '; its image is older than this doctor: update the DaemonSet'
+    : '';
+  throw new NoAgentError(`pod ${namespace}/${pod} gave no report: ${why}${old}`);
+}
+
+/** The pod that runs; one that is on its way down, or up, has nobody to ask. */
+function findPod(list: string): string | undefined {
+  const { items = [] } = JSON.parse(list) as { readonly items?: readonly Pod[] };
+  return items.find(({ metadata, status }) => status?.phase === 'Running' && metadata.deletionTimestamp === undefined)
+    ?.metadata.name;
+}
+
+interface Pod {
+  readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
+  readonly status?: { readonly phase?: string };
+}
+
+function adviseWithout(node: string): string {
+  return `no agent's pod runs on node ${node}. Either enable it, kubectl label node ${node} node-trust-agent/enabled=true, and see
+  kubectl -n ${namespace} get pods -o wide -l ${label}
+or run the doctor on the node itself: npm run bundle makes dist/node-trust.mjs, which is all that Node.js 26 needs for it.`;
+}
+
+function firstLine(text: string): string {
+  return text.trim().split('\n', 1)[0] ?? '';
+}

@@ -98,7 +98,7 @@ async function runHere(target: Target, values: HereValues, terminal: Terminal, s
     parseYaml,
     nodeName: env['NODE_NAME'] || undefined,
     now: new Date(),
-    shell: new Map(shell),
+    shell: isAgentsPod ? undefined : new Map(shell),
     admission: { maxCertificates, allowNonCa },
   };
   const facts = await examine(examination, signal);

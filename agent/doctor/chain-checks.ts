@@ -2,7 +2,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { fingerprintOf } from '../trust/certificate.ts';
-import { type ChainFault, type ChainJudgement, isSelfSigned, issuerOf, nameOf } from './chain.ts';
+import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf, nameOf } from './chain.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
 import type { EndpointFacts } from './facts.ts';
 import { isInspector, isPublicRegistry } from './issuers.ts';
@@ -79,10 +79,9 @@ export function checkIssuer(view: View): Check {
     const how = reasons.length > 0 ? ', which inspects TLS' : '';
     return pass('issuer', `issued below ${issuer}${how}`, reasons);
   }
-  if (chain.faults.some(({ kind }) => kind === 'self-signed-leaf' || kind === 'intermediate-missing'))
-    return skipped('issuer', 'the chain does not tell');
-  const fingerprint = chain.path.at(-1);
-  const shown = fingerprint === undefined ? [] : [`the last certificate sent: ${describe(fingerprint)}`];
+  if (chain.faults.some(isGap)) return skipped('issuer', 'the chain does not tell');
+  const last = chain.path.at(-1);
+  const shown = last === undefined ? [] : [`the last certificate that leads there: ${describe(last)}`];
   if (reasons.length === 0) return pass('issuer', `${issuer}; nothing speaks for a proxy in between`);
   const summary = `the name is right, the issuer is ${issuer}${host === undefined ? '' : ', which nobody here vouches for'}`;
   return broken('Intercepted', summary, [...reasons, ...shown], {});

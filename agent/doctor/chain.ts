@@ -52,6 +52,11 @@ export function judgeChain(
   };
 }
 
+/** The server's own fault, because of which its chain leads nowhere. */
+export function isGap({ kind }: ChainFault): boolean {
+  return kind === 'self-signed-leaf' || kind === 'intermediate-missing';
+}
+
 /** The name of whoever is missing at the end of a path; the last certificate's own where that signed itself. */
 export function issuerOf(path: readonly X509Certificate[]): string {
   return nameOf(path.at(-1)?.issuer ?? '');
@@ -122,7 +127,8 @@ function judgeDates({ certificates, isComplete }: Path, at: Date): readonly Chai
 
 function judgeName(leaf: X509Certificate | undefined, host: string): readonly ChainFault[] {
   if (leaf === undefined) return [];
-  const matches = isIP(host) === 0 ? leaf.checkHost(host, { subject: 'never' }) : leaf.checkIP(host);
+  const matches =
+    isIP(host) === 0 ? leaf.checkHost(host, { subject: 'never', partialWildcards: false }) : leaf.checkIP(host);
   return matches === undefined ? [{ kind: 'name-mismatch', names: leaf.subjectAltName ?? 'none' }] : [];
 }
 

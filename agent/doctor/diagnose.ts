@@ -1,13 +1,13 @@
 // All checks, in the order of the chain, and the one link to mend first: the first that fails, else the first that warns.
 
-import { checkChain, checkIssuer } from './chain-checks.ts';
+import { checkChain } from './chain-checks.ts';
 import { type Check, pass, skipped } from './check.ts';
 import type { Facts } from './facts.ts';
 import { checkClock, checkDns, checkProxy, checkTcp, checkTls } from './network-checks.ts';
 import { checkConfig, checkFolder, checkRegistries, checkSkipVerify } from './registry-checks.ts';
 import { checkEnvironment, checkRuntime } from './runtime-checks.ts';
 import { checkToken } from './token-check.ts';
-import { checkAdmitted, checkAnchor, checkBundle, checkLinks, checkSecret } from './trust-checks.ts';
+import { checkTrust, whyNoHost } from './trust-checks.ts';
 import { createView, type View } from './view.ts';
 
 export interface Diagnosed {
@@ -39,21 +39,9 @@ export function diagnose(facts: Facts): Diagnosed {
   return { checks: all, first: find('fail') ?? find('warn') };
 }
 
-/** What is held up by an earlier link fails by that alone. */
-function checkTrust(view: View): readonly Check[] {
-  const issuer = checkIssuer(view);
-  const secret = checkSecret(view, issuer.status === 'fail');
-  const admitted = checkAdmitted(view);
-  const isRejected = admitted.status === 'fail';
-  const anchor = checkAnchor(view, isRejected);
-  const bundle = checkBundle(view, isRejected || anchor.status === 'fail');
-  const links = checkLinks(view, isRejected || anchor.status === 'fail' || bundle.status === 'fail');
-  return [issuer, secret, admitted, anchor, bundle, links];
-}
-
 /** Whose store lacks the root. Nothing on the node tells what is in a container's image: this is what is left. */
 function checkPod({ host, chain, facts }: View, checks: readonly Check[]): Check {
-  if (host === undefined) return skipped('pod', facts.host.kind === 'unknown' ? facts.host.why : '');
+  if (host === undefined) return skipped('pod', whyNoHost(facts));
   if (checks.some(({ status }) => status === 'fail'))
     return skipped('pod', 'something is broken before any pod has a part in it');
   if (chain?.root === undefined) return skipped('pod', 'no chain was seen');

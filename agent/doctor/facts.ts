@@ -21,7 +21,8 @@ export interface Facts {
   readonly direct: EndpointFacts | undefined;
   /** The server that a 401 names; undefined where none does. */
   readonly token: { readonly realm: string; readonly endpoint: EndpointFacts } | undefined;
-  readonly shell: ReadonlyMap<string, string>;
+  /** The environment to compare the unit's with, and whose it is. */
+  readonly shell: { readonly name: string; readonly variables: ReadonlyMap<string, string> };
   readonly host: Known<HostFacts>;
   readonly secret: Known<SourceSnapshot>;
   /** The annotations of the Node. */

@@ -34,12 +34,12 @@ export function checkProxy({ target, shell, host }: Facts): Check {
   if (found.kind === 'unknown') return skipped('proxy', found.why);
   const { unit, variables } = found.value;
   const environment = new Map([...variables].map(([name, { value }]) => [name, value]));
-  const [ofUnit, ofShell] = [environment, shell].map((one) => proxyFor(one, target.server));
+  const [ofUnit, ofShell] = [environment, shell.variables].map((one) => proxyFor(one, target.server));
   const tell = (proxy: string | undefined): string => (proxy === undefined ? 'no proxy' : maskProxy(proxy));
-  if (ofUnit === ofShell) return pass('proxy', `${unit} and this shell go through ${tell(ofUnit)}`);
+  if (ofUnit === ofShell) return pass('proxy', `${unit} and ${shell.name} go through ${tell(ofUnit)}`);
   const setting = [...variables].filter(([name]) => /^(https?|no)_proxy$/i.test(name));
   const evidence = setting.map(([name, { path }]) => `${name} is set by ${path}`);
-  const summary = `${unit} goes through ${tell(ofUnit)}, this shell through ${tell(ofShell)}`;
+  const summary = `${unit} goes through ${tell(ofUnit)}, ${shell.name} through ${tell(ofShell)}`;
   return broken('ProxyDiffers', summary, evidence, { unit });
 }
 

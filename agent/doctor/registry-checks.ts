@@ -3,14 +3,14 @@
 import type { X509Certificate } from 'node:crypto';
 import { nameOf } from './chain.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
-import type { HostFacts } from './facts.ts';
 import type { CaFile, HostsFolder, Placed } from './registry-settings.ts';
 import type { Target } from './target.ts';
+import { whyNoHost } from './trust-checks.ts';
 import { certificatesOf, isPrint, type View } from './view.ts';
 
 export function checkFolder(view: View): Check {
   const { host, facts, root, isInStore } = view;
-  if (host === undefined) return skipped('certs.d', facts.host.kind === 'unknown' ? facts.host.why : '');
+  if (host === undefined) return skipped('certs.d', whyNoHost(facts));
   const { own, byDefault, configPath } = host.registry;
   const folder = own ?? byDefault;
   if (configPath.length === 0) return skipped('certs.d', 'containerd is told of no such folder (config_path)');
@@ -45,7 +45,7 @@ export function checkFolder(view: View): Check {
 }
 
 export function checkSkipVerify({ host, facts }: View): Check {
-  if (host === undefined) return skipped('skip-verify', facts.host.kind === 'unknown' ? facts.host.why : '');
+  if (host === undefined) return skipped('skip-verify', whyNoHost(facts));
   const { own, byDefault, tls } = host.registry;
   const folder = own ?? byDefault;
   const inFolder = folder?.hosts.some(({ skipVerify }) => skipVerify) === true ? [`${folder.path}/hosts.toml`] : [];
@@ -56,7 +56,7 @@ export function checkSkipVerify({ host, facts }: View): Check {
 }
 
 export function checkConfig({ host, facts }: View): Check {
-  if (host === undefined) return skipped('config', facts.host.kind === 'unknown' ? facts.host.why : '');
+  if (host === undefined) return skipped('config', whyNoHost(facts));
   const { configPath, configFiles, mirrors, faults } = host.registry;
   const unit = host.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
   const [mirror] = mirrors;
@@ -73,7 +73,7 @@ export function checkConfig({ host, facts }: View): Check {
 }
 
 export function checkRegistries({ host, facts }: View): Check {
-  if (host === undefined) return skipped('registries', facts.host.kind === 'unknown' ? facts.host.why : '');
+  if (host === undefined) return skipped('registries', whyNoHost(facts));
   const { registriesFile, endpoints, tls } = host.registry;
   if (registriesFile === undefined) return skipped('registries', 'there is no registries.yaml of k3s or rke2');
   const bad = tls.flatMap(({ path, value: { ca } }) =>
@@ -85,10 +85,6 @@ export function checkRegistries({ host, facts }: View): Check {
   if (other !== undefined)
     return broken('RegistriesRedirect', `${other.path} sends pulls to ${other.value}`, [], { other: other.value });
   return pass('registries', `${registriesFile} changes nothing for this registry`);
-}
-
-export function registryUnit(host: HostFacts | undefined): string {
-  return host?.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
 }
 
 const isBad = ({ certificates }: CaFile): boolean => certificates === undefined || certificates.length === 0;

@@ -87,7 +87,7 @@ export function readRegistries(document: unknown, registry: string) {
   const mirrors = tableAt(top, 'mirrors');
   const mirror = isTable(mirrors[registry]) ? mirrors[registry] : tableAt(mirrors, '*');
   const tls = readTls(tableAt(top, 'configs'));
-  return { endpoints: textsOf(mirror['endpoint']), tls: tls.get(registry) ?? tls.get('*') };
+  return { endpoints: textsOf(mirror['endpoint']).map(maskServer), tls: tls.get(registry) ?? tls.get('*') };
 }
 
 /** The names of the folder of a registry, the first that exists is read: with its port, as it is, and for all. */
@@ -97,7 +97,12 @@ export function folderNames(registry: string): readonly string[] {
 }
 
 function readHost(server: string, table: Table): HostEntry {
-  return { server, skipVerify: table['skip_verify'] === true, ca: textsOf(table['ca']) };
+  return { server: maskServer(server), skipVerify: table['skip_verify'] === true, ca: textsOf(table['ca']) };
+}
+
+/** The URL of a server may hold a password, which is nobody's to see. */
+function maskServer(url: string): string {
+  return url.replace(/^(\w+:\/\/)[^/]*@/, '$1');
 }
 
 function readTls(configs: Table): ContainerdConfig['tls'] {

@@ -2,68 +2,75 @@
 // leads it to another store.
 
 import { ownOnHost } from '../trust/observation.ts';
-import { planTrust } from '../trust/plan.ts';
+import { planTrust, type Step } from '../trust/plan.ts';
 import { rootName } from './chain-checks.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
-import type { HostFacts, UnitFacts } from './facts.ts';
+import type { HostFacts } from './facts.ts';
+import { whyNoHost } from './trust-checks.ts';
 import { judgeEndpoint, type View } from './view.ts';
 
-export function checkRuntime({ host, facts, root, isInStore }: View): Check {
-  if (host === undefined) return skipped('runtime', facts.host.kind === 'unknown' ? facts.host.why : '');
-  if (host.observed.kind === 'unknown') return skipped('runtime', host.observed.why);
-  const observed = host.observed.value;
-  const unit = host.unit.kind === 'known' ? host.unit.value : undefined;
-  if (observed.runtime.kind === 'none')
-    return skipped('runtime', host.runtime.kind === 'none' ? host.runtime.reason : `${host.runtime.unit} does not run`);
-  const name = observed.runtime.unit;
-  const evidence = describeProcess(host, unit);
-  const steps = planTrust(ownOnHost(observed), observed);
-  const restart = steps.find(({ kind }) => kind === 'restart-runtime');
-  if (restart !== undefined)
-    return broken('RuntimeStale', `${name} runs since before the store was as it is`, evidence, { unit: name });
-  if (observed.runtime.kind !== 'running')
-    return broken('RuntimeUnknown', `${name}: ${observed.runtime.evidence}`, evidence, { unit: name });
-  const isRecorded = observed.record.rebuild !== undefined || observed.record.loaded !== undefined;
-  if (isRecorded) return pass('runtime', `${name} has loaded the store as it is`, evidence);
-  if (unit?.startedAt === undefined || unit.storeWrittenAt === undefined)
-    return skipped('runtime', `${name}: no record of ours tells which store it has loaded`);
-  const isOlder = unit.startedAt < unit.storeWrittenAt && root !== undefined && isInStore;
-  if (isOlder)
-    return broken('RuntimeOlderThanStore', `${name} was started before the store was written`, evidence, {
-      unit: name,
-    });
-  return pass('runtime', `${name} was started after the store was written`, evidence);
+export function checkRuntime(view: View): Check {
+  const { host, facts } = view;
+  if (host === undefined) return skipped('runtime', whyNoHost(facts));
+  if (host.observed.kind === 'unknown' || host.observed.value.runtime.kind === 'none') return judgeByTimes(view, host);
+  const { record, runtime, store } = host.observed.value;
+  const { unit } = runtime;
+  const steps = planTrust(ownOnHost(host.observed.value), host.observed.value);
+  const isPlanned = (kind: Step['kind']): boolean => steps.some((step) => step.kind === kind);
+  if (isPlanned('stage-store')) return skipped('runtime', 'the store itself is not in order yet');
+  const evidence = describeProcess(host);
+  if (runtime.kind !== 'running') return broken('RuntimeUnknown', `${unit}: ${runtime.evidence}`, evidence, { unit });
+  // Without a record that ends, a rebuild is planned as well, and what is known is no more than times.
+  if (isPlanned('rebuild-store') || record.rebuild === undefined) return judgeByTimes(view, host);
+  if (isPlanned('restart-runtime'))
+    return broken('RuntimeStale', `${unit} runs since before the store was as it is`, evidence, { unit });
+  // Records are about what is ours; somebody else may have brought this root into the store since.
+  const isOurs =
+    view.root === undefined || store.anchors.some(({ certificate }) => certificate?.fingerprint === view.root);
+  if (!isOurs && record.loaded?.version !== store.version) return judgeByTimes(view, host);
+  return pass('runtime', `${unit} has loaded the store as it is`, evidence);
 }
 
+/** By when the unit was started and the store was written: enough for a warning, no more. */
+function judgeByTimes({ root, isInStore }: View, host: HostFacts): Check {
+  if (host.unit.kind === 'unknown') return skipped('runtime', host.unit.why);
+  const { unit, startedAt, storeWrittenAt } = host.unit.value;
+  if (startedAt === undefined || storeWrittenAt === undefined) {
+    const why = host.runtime.kind === 'none' ? host.runtime.reason : 'the start of the unit is not known';
+    return skipped('runtime', `no record of an agent tells what ${unit} has loaded; ${why}`);
+  }
+  const evidence = describeProcess(host);
+  if (startedAt.getTime() + clockErrorMs >= storeWrittenAt.getTime())
+    return pass('runtime', `${unit} was started after the store was written`, evidence);
+  if (root === undefined || !isInStore)
+    return skipped('runtime', `${unit} was started before the store was written last`);
+  return broken('RuntimeOlderThanStore', `${unit} was started before the store was written last`, evidence, { unit });
+}
+
+/** Between the time since boot, which tells of a start, and the clock, which tells of a file. */
+const clockErrorMs = 1_000;
+
 /** Restarted when, and by whom, as far as it is recorded. */
-function describeProcess(host: HostFacts, unit: UnitFacts | undefined): readonly string[] {
-  if (host.observed.kind === 'unknown') return [];
-  const { runtime, record } = host.observed.value;
-  const { restarted, rebuild } = record;
-  const runs = runtime.kind === 'running' ? runtime.invocationId : undefined;
-  const isByUs =
-    restarted?.before !== undefined &&
-    runs !== undefined &&
-    restarted.before !== runs &&
-    record.loaded?.invocationId === runs;
-  const who =
-    restarted === undefined || !isByUs
-      ? 'not by an agent, as far as it is recorded'
-      : `by the agent, which asked for it ${restarted.at}`;
+function describeProcess(host: HostFacts): readonly string[] {
+  const unit = host.unit.kind === 'known' ? host.unit.value : undefined;
+  const observed = host.observed.kind === 'known' ? host.observed.value : undefined;
+  const { restarted, rebuild, loaded } = observed?.record ?? {};
+  const runs = observed?.runtime.kind === 'running' ? observed.runtime.invocationId : undefined;
+  const isByAgent = restarted !== undefined && loaded?.invocationId === runs && restarted.before !== runs;
+  const who = isByAgent
+    ? `by the agent, which asked for it ${restarted.at}`
+    : 'and no agent has recorded it as its own restart';
   return [
-    ...(unit?.startedAt === undefined ? [] : [`its process was started ${unit.startedAt.toISOString()}, ${who}`]),
-    ...(unit?.startedAt === undefined && isByUs ? [`its process was started ${who}`] : []),
+    ...(unit?.startedAt === undefined ? [] : [`it was started ${unit.startedAt.toISOString()}, ${who}`]),
     ...(unit?.storeWrittenAt === undefined ? [] : [`the bundle was written ${unit.storeWrittenAt.toISOString()}`]),
-    ...(rebuild === undefined ? [] : [`the agent last rebuilt the store ${rebuild.at}`]),
-    ...(runs === undefined
-      ? []
-      : [`its InvocationID is ${runs}; before the rebuild it was ${rebuild?.before ?? 'not recorded'}`]),
+    ...(rebuild === undefined ? [] : [`the agent last rebuilt the store ${rebuild.at}, when ${rebuild.before} ran`]),
+    ...(runs === undefined ? [] : [`now ${runs} runs (InvocationID)`]),
   ];
 }
 
 export function checkEnvironment(view: View): Check {
   const { host, facts, root, chain, at } = view;
-  if (host === undefined) return skipped('environment', facts.host.kind === 'unknown' ? facts.host.why : '');
+  if (host === undefined) return skipped('environment', whyNoHost(facts));
   if (host.unit.kind === 'unknown') return skipped('environment', host.unit.why);
   const { unit, variables, ownRoots } = host.unit.value;
   const set = [...variables].filter(([name]) => name === 'SSL_CERT_FILE' || name === 'SSL_CERT_DIR');

@@ -1,104 +1,97 @@
-// The root of the chain on its way from the Secret to the store of the host. Each link is looked at only when the one before it
-// holds, so that the first that fails is the one to mend.
+// The root of the chain on its way from the Secret to the store of the host. Each link is looked at only while those before it
+// hold, so that one fault is told once.
 
 import type { Fingerprint } from '../trust/certificate.ts';
 import { anchorName, type StoreObservation } from '../trust/observation.ts';
 import { annotationPrefix, describeFinding } from '../trust/status.ts';
-import { isSelfSigned, nameOf } from './chain.ts';
-import { rootName, whyNoChain } from './chain-checks.ts';
+import type { CheckName } from './catalogue.ts';
+import { isGap, isSelfSigned, nameOf } from './chain.ts';
+import { checkIssuer, describe, rootName, whyNoChain } from './chain-checks.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
-import type { Facts, HostFacts } from './facts.ts';
+import type { Facts } from './facts.ts';
 import { isPrint, type SourceView, type View } from './view.ts';
 
-/** From here on it is known which root is wanted; else why not. */
-type Wanted = { readonly root: Fingerprint; readonly name: string } | { readonly why: string };
-
-export function findWanted(view: View): Wanted {
-  const { chain, root, facts } = view;
-  if (chain === undefined) return { why: whyNoChain(facts.endpoint) };
-  if (root !== undefined) return { root, name: rootName(chain) };
-  const own = chain.faults.find(({ kind }) => kind === 'self-signed-leaf' || kind === 'intermediate-missing');
-  return { why: own === undefined ? `${rootName(chain)} is not known here` : 'the chain does not lead to a root' };
+export function checkTrust(view: View): readonly Check[] {
+  const issuer = checkIssuer(view);
+  const { root } = view;
+  if (root === undefined) {
+    const isIntercepted = issuer.status === 'fail';
+    const rest = links.map(([name]) => skipped(name, 'no root to look for'));
+    return [issuer, checkUnknown(view, isIntercepted), ...rest];
+  }
+  let isHeldUp = false;
+  const rest = links.map(([name, check]) => {
+    if (isHeldUp) return skipped(name, 'an earlier link is broken');
+    const found = check(view, root);
+    isHeldUp = found.status === 'fail';
+    return found;
+  });
+  return [issuer, checkSecret(view, root), ...rest];
 }
 
-export function checkSecret(view: View, isIntercepted: boolean): Check {
-  const { chain, facts, host, sources, root, isInFolder } = view;
-  const wanted = findWanted(view);
-  const secret = sources.find(({ isSecret }) => isSecret);
-  const whyNoSecret =
-    facts.secret.kind === 'unknown'
-      ? facts.secret.why
-      : secret?.snapshot.kind === 'unavailable'
-        ? secret.snapshot.evidence
-        : undefined;
-  if (root === undefined || chain === undefined || !('root' in wanted)) {
-    const isServers =
-      chain === undefined ||
-      chain.faults.some(({ kind }) => kind === 'self-signed-leaf' || kind === 'intermediate-missing');
-    if (isServers) return skipped('secret', 'why' in wanted ? wanted.why : '');
-    if (isIntercepted) return skipped('secret', 'whether that issuer is to be trusted at all is to be decided first');
-    return tellUnknown(view, secret, whyNoSecret);
-  }
-  const [holder] = holdersOf(view, root);
-  if (holder !== undefined) return pass('secret', `${wanted.name} is in ${holder.name}`);
-  const seen = host?.observed.kind === 'known' ? host.observed.value.store : undefined;
-  const path = holderOf(host, root);
-  const unit = host?.unit.kind === 'known' ? host.unit.value.unit : 'containerd';
-  if (isOurs(seen, root)) {
-    if (whyNoSecret !== undefined) return skipped('secret', whyNoSecret);
-    const summary = `${wanted.name} is not in ${facts.secretName}, and lies on the host as ${anchorName(root)}`;
-    return broken('NotYetWithdrawn', summary, tellAgent(facts), { node: facts.nodeName ?? 'NODE' });
-  }
-  if (host?.withdrawn.includes(anchorName(root)) === true && path !== undefined) {
-    const summary = `${wanted.name} was taken away, and is trusted still through ${path}`;
-    return broken('StillTrusted', summary, [`state.json names ${anchorName(root)} as taken away`], { path, unit });
-  }
-  const folder = isInFolder ? (host?.registry.own ?? host?.registry.byDefault)?.path : undefined;
-  const by = path ?? folder;
-  return by === undefined
-    ? skipped('secret', `${wanted.name} is not in it, and elsewhere only where it is not read`)
-    : pass('secret', `not needed: ${wanted.name} is trusted through ${by}`);
-}
+type Link = readonly [name: CheckName, check: (view: View, root: Fingerprint) => Check];
+const links: readonly Link[] = [
+  ['admitted', checkAdmitted],
+  ['anchor', checkAnchor],
+  ['bundle', checkBundle],
+  ['links', checkLinks],
+];
 
-function tellUnknown(
-  { chain, facts, host }: View,
-  secret: SourceView | undefined,
-  whyNoSecret: string | undefined,
-): Check {
-  const issuer = chain === undefined ? '' : rootName(chain);
-  const last = chain?.path.at(-1);
-  const isSent = last !== undefined && isSelfSigned(last);
-  const twin = knownNames(host, secret).find((name) => name === issuer);
-  const where =
-    whyNoSecret === undefined
-      ? describeSource(secret, facts.secretName)
-      : `${facts.secretName} could not be read: ${whyNoSecret}`;
+/** A root that is in no store and no source; whether it shall be is for whoever reads this. */
+function checkUnknown(view: View, isIntercepted: boolean): Check {
+  const { chain, facts, host, sources } = view;
+  if (chain === undefined) return skipped('secret', whyNoChain(facts.endpoint));
+  if (chain.faults.some(isGap)) return skipped('secret', 'the chain does not lead to a root');
+  if (isIntercepted) return skipped('secret', 'whether that issuer is to be trusted at all is to be decided first');
+  const issuer = rootName(chain);
+  const last = chain.path.at(-1);
+  const known = [
+    ...(host?.roots ?? []).map(({ certificate }) => certificate),
+    ...sources.flatMap(({ sighted }) => sighted),
+  ];
+  const isRenewed = known.some(({ subject }) => nameOf(subject) === issuer);
   const evidence = [
-    where,
-    ...(host === undefined ? [] : [`${host.roots.length} certificates of ${host.store} were looked through`]),
-    isSent ? 'the server sends this root itself' : 'the server does not send it; it sends up to whom it has issued',
-    ...(twin === undefined
+    describeSecret(view),
+    ...(host === undefined ? [] : [`none of the ${host.roots.length} certificates of ${host.store} is it`]),
+    ...(last === undefined
       ? []
-      : ['a certificate of the same name is known here, with another key: the CA was renewed']),
+      : [`the last certificate ${isSelfSigned(last) ? 'sent is it' : 'that leads there'}: ${describe(last)}`]),
+    ...(isRenewed ? ['a certificate of that name is known here, with another key: the CA was renewed'] : []),
   ];
   return broken('UnknownRoot', `${issuer} is known nowhere here`, evidence, {});
 }
 
-function knownNames(host: HostFacts | undefined, secret: SourceView | undefined): readonly string[] {
-  const all = [...(host?.roots ?? []).map(({ certificate }) => certificate), ...(secret?.sighted ?? [])];
-  return all.map(({ subject }) => nameOf(subject));
+function describeSecret({ facts: { secret, secretName }, sources }: View): string {
+  if (secret.kind === 'unknown') return `${secretName} was not read: ${secret.why}`;
+  if (secret.value.kind === 'absent') return `${secretName} does not exist`;
+  if (secret.value.kind === 'wrong-type') return `${secretName} has the type ${secret.value.type}, expected Opaque`;
+  const names = sources
+    .filter(({ isSecret }) => isSecret)
+    .flatMap(({ sighted }) => sighted.map(({ subject }) => nameOf(subject)));
+  return names.length === 0 ? `${secretName} holds no certificate` : `${secretName} holds ${names.join('; ')}`;
 }
 
-function describeSource(secret: SourceView | undefined, name: string): string {
-  if (secret === undefined || secret.snapshot.kind === 'absent') return `${name} does not exist`;
-  if (secret.snapshot.kind === 'wrong-type') return `${name} has the type ${secret.snapshot.type}, expected Opaque`;
-  const names = secret.sighted.map(({ subject }) => nameOf(subject));
-  return names.length === 0 ? `${name} holds no certificate` : `${name} holds ${names.join('; ')}`;
+function checkSecret(view: View, root: Fingerprint): Check {
+  const { facts, host, chain } = view;
+  const name = chain === undefined ? '' : rootName(chain);
+  const [holder] = holdersOf(view, root);
+  if (holder !== undefined) return pass('secret', `${name} is in ${holder.name}`);
+  if (isOurs(view, root)) {
+    if (facts.secret.kind === 'unknown') return skipped('secret', facts.secret.why);
+    const summary = `${name} is not in ${facts.secretName}, and lies on the host as ${anchorName(root)}`;
+    return broken('NotYetWithdrawn', summary, tellAgent(facts), { node: facts.nodeName ?? 'NODE' });
+  }
+  const path = pathOf(view, root);
+  if (path === undefined) return skipped('secret', `${name} is not in it, and elsewhere only where it is not read`);
+  if (host?.withdrawn.includes(anchorName(root)) === true) {
+    const unit = host.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
+    const summary = `${name} was taken away, and is trusted still through ${path}`;
+    return broken('StillTrusted', summary, [`an agent has taken ${anchorName(root)} away`], { path, unit });
+  }
+  return pass('secret', `not needed: ${name} is trusted through ${path}`);
 }
 
-export function checkAdmitted(view: View): Check {
-  const { root, facts, isInStore } = view;
-  if (root === undefined) return skipped('admitted', 'no root to look for');
+function checkAdmitted(view: View, root: Fingerprint): Check {
   const holders = holdersOf(view, root);
   const [holder] = holders;
   if (holder === undefined) return skipped('admitted', 'no source holds the root');
@@ -108,49 +101,39 @@ export function checkAdmitted(view: View): Check {
   const [first] = errors;
   const summary = `${holder.name} is not admitted: ${first?.code ?? 'it holds no data'}`;
   const evidence = errors.map((finding) => `${finding.code}: ${describeFinding(finding)}`);
-  const [namespace = '', secret = ''] = facts.secretName.replace(/^secret /, '').split('/');
-  const values = { remedy: first?.remedy ?? 'Mend it.', namespace, secret };
-  return broken(isInStore ? 'LastGoodStays' : 'SecretRejected', summary, [...evidence, ...tellAgent(facts)], values);
+  const values = { ...placeOf(view.facts), remedy: first?.remedy ?? '' };
+  const code = view.isInStore ? 'LastGoodStays' : 'SecretRejected';
+  return broken(code, summary, [...evidence, ...tellAgent(view.facts)], values);
 }
 
-export function checkAnchor(view: View, isHeldUp: boolean): Check {
-  const { host, root, facts, isInStore, isInFolder } = view;
-  const why = whyNoStore(view, isHeldUp);
-  if (why !== undefined || root === undefined || host?.observed.kind !== 'known') return skipped('anchor', why ?? '');
-  if (isOurs(host.observed.value.store, root)) return pass('anchor', `${anchorName(root)} lies on the host`);
-  if (isInStore) return pass('anchor', `it lies there in ${holderOf(host, root) ?? 'a file of the host'}, not by us`);
-  if (holdersOf(view, root).length === 0 && !isInFolder) return skipped('anchor', 'no source holds the root');
-  if (isInFolder) return pass('anchor', `not needed: ${(host.registry.own ?? host.registry.byDefault)?.path} holds it`);
-  return broken('NotInstalled', `${anchorName(root)} is not on the host`, tellAgent(facts), {
-    node: facts.nodeName ?? 'NODE',
-  });
+function checkAnchor(view: View, root: Fingerprint): Check {
+  const { host, facts, isInStore, isInFolder } = view;
+  if (host === undefined) return skipped('anchor', whyNoHost(facts));
+  if (isOurs(view, root)) return pass('anchor', `${anchorName(root)} lies on the host`);
+  const path = pathOf(view, root);
+  if (isInStore) return pass('anchor', `${path} brings it, and not an agent`);
+  if (isInFolder) return skipped('anchor', `${path} holds it, which containerd reads by itself`);
+  if (holdersOf(view, root).length === 0) return skipped('anchor', 'no source holds the root');
+  const evidence = [...(host.observed.kind === 'unknown' ? [host.observed.why] : []), ...tellAgent(facts)];
+  return broken('NotInstalled', `${anchorName(root)} is not on the host`, evidence, { node: facts.nodeName ?? 'NODE' });
 }
 
-export function checkBundle(view: View, isHeldUp: boolean): Check {
-  const { host, root, isInStore, isInFolder } = view;
-  const why = whyNoStore(view, isHeldUp);
-  if (why !== undefined || root === undefined || host?.observed.kind !== 'known') return skipped('bundle', why ?? '');
-  const { store } = host.observed.value;
-  const bundle = host.store.split(' ')[0] ?? '';
-  if (store.bundle.has(root)) return pass('bundle', `it is in ${host.store}`);
-  const loose = holderOf(host, root);
-  if (isInStore && !isOurs(store, root))
-    return pass('bundle', `Go's programs read it out of ${loose}, beside the bundle`);
-  if (isInFolder && !isOurs(store, root)) return skipped('bundle', "containerd's own folder holds it");
-  if (!isOurs(store, root)) return skipped('bundle', 'no source holds the root');
-  const evidence = host.broken === undefined ? [] : [host.broken];
-  return broken('NotInBundle', `${bundle} lacks it${host.broken === undefined ? '' : ', or does not load'}`, evidence, {
-    bundle,
-  });
+function checkBundle(view: View, root: Fingerprint): Check {
+  const { host, facts, isInStore } = view;
+  if (host === undefined) return skipped('bundle', whyNoHost(facts));
+  const store = storeOf(view);
+  if (store?.bundle.has(root) === true) return pass('bundle', `it is in ${host.store}`);
+  if (isInStore && !isOurs(view, root)) return pass('bundle', `Go's programs read it out of ${pathOf(view, root)}`);
+  if (!isOurs(view, root)) return skipped('bundle', 'nothing brings it into the bundle');
+  const bundle = host.store.split(' ', 1)[0] ?? '';
+  const why = host.broken === undefined ? 'lacks it' : 'does not load';
+  return broken('NotInBundle', `${bundle} ${why}`, host.broken === undefined ? [] : [host.broken], { bundle });
 }
 
-export function checkLinks(view: View, isHeldUp: boolean): Check {
-  const { host, root } = view;
-  const why = whyNoStore(view, isHeldUp);
-  if (why !== undefined || root === undefined || host?.observed.kind !== 'known') return skipped('links', why ?? '');
-  const { store } = host.observed.value;
-  if (!isOurs(store, root)) return skipped('links', 'the certificate is not ours');
-  if (store.indexed.has(root)) return pass('links', 'a look-up by hash finds it');
+function checkLinks(view: View, root: Fingerprint): Check {
+  if (view.host === undefined) return skipped('links', whyNoHost(view.facts));
+  if (!isOurs(view, root)) return skipped('links', 'it is not there by an agent');
+  if (storeOf(view)?.indexed.has(root) === true) return pass('links', 'a look-up by its hash finds it');
   return broken('NotInLinks', 'no hash link leads to it', [], {});
 }
 
@@ -158,26 +141,36 @@ function holdersOf({ sources }: View, root: Fingerprint): readonly SourceView[] 
   return sources.filter(({ sighted }) => sighted.some((certificate) => isPrint(certificate, root)));
 }
 
-function whyNoStore({ host, root, facts }: View, isHeldUp: boolean): string | undefined {
-  if (root === undefined) return 'no root to look for';
-  if (host === undefined) return facts.host.kind === 'unknown' ? facts.host.why : '';
-  if (host.observed.kind === 'unknown') return host.observed.why;
-  return isHeldUp ? 'an earlier link is broken' : undefined;
+function storeOf({ host }: View): StoreObservation | undefined {
+  return host?.observed.kind === 'known' ? host.observed.value.store : undefined;
 }
 
-function isOurs(store: StoreObservation | undefined, root: Fingerprint): boolean {
-  return store?.anchors.some(({ certificate }) => certificate?.fingerprint === root) ?? false;
+function isOurs(view: View, root: Fingerprint): boolean {
+  return storeOf(view)?.anchors.some(({ certificate }) => certificate?.fingerprint === root) ?? false;
 }
 
-/** The file that brings it into the store; the bundle itself says nothing of that. */
-function holderOf(host: HostFacts | undefined, root: Fingerprint): string | undefined {
-  return host?.holders.get(root) ?? host?.roots.find(({ certificate }) => isPrint(certificate, root))?.path;
+/** The file by which it is trusted: one that goes into the bundle, one beside it, or the folder of the registry. */
+function pathOf({ host, isInFolder }: View, root: Fingerprint): string | undefined {
+  const loose = host?.roots.find(({ certificate }) => isPrint(certificate, root))?.path;
+  const folder = isInFolder ? (host?.registry.own ?? host?.registry.byDefault)?.path : undefined;
+  return host?.holders.get(root) ?? loose ?? folder;
+}
+
+export function whyNoHost({ host }: Facts): string {
+  return host.kind === 'unknown' ? host.why : '';
+}
+
+function placeOf({ secretName }: Facts): { readonly namespace: string; readonly secret: string } {
+  const [namespace = '', secret = ''] = secretName.replace(/^secret /, '').split('/');
+  return { namespace, secret };
 }
 
 /** What the agent has written on its Node. */
 function tellAgent({ node }: Facts): readonly string[] {
   if (node.kind === 'unknown') return [`the Node was not read: ${node.why}`];
-  const own = (name: string): string => node.value.get(annotationPrefix + name) ?? '';
-  if (own('state') === '') return ['no agent has written to the Node'];
-  return [`the agent says ${own('state')}${own('reason') && ` (${own('reason')})`}: ${own('message')}`];
+  const [state, reason, message] = ['state', 'reason', 'message'].map(
+    (name) => node.value.get(annotationPrefix + name) ?? '',
+  );
+  if (state === '') return ['no agent has written to the Node'];
+  return [`the agent says ${state}${reason && ` (${reason})`}: ${message}`];
 }

@@ -41,11 +41,16 @@ export const maxSkewMs = 5 * 60_000;
 export function createView(facts: Facts): View {
   const host = facts.host.kind === 'known' ? facts.host.value : undefined;
   const sources = readSources(facts, host);
+  const trusted = trustedRoots(host);
   const known = knownRoots(sources, host);
   const { http } = facts.endpoint;
   const serverTime = http.kind === 'answer' ? http.date : undefined;
   const skewMs = serverTime && facts.now.getTime() - serverTime.getTime();
-  const judge = (at: Date): ChainJudgement | undefined => judgeEndpoint(facts.endpoint, known, at);
+  // What is trusted already comes first: an intermediate in a Secret must not stand before its trusted root.
+  const judge = (at: Date): ChainJudgement | undefined => {
+    const judged = judgeEndpoint(facts.endpoint, trusted, at);
+    return judged?.root === undefined ? judgeEndpoint(facts.endpoint, known, at) : judged;
+  };
   const isLarge = skewMs !== undefined && Math.abs(skewMs) > maxSkewMs;
   const clockIsWrong = isLarge && hasDateFault(judge(facts.now)) && !hasDateFault(judge(serverTime ?? facts.now));
   const at = clockIsWrong && serverTime !== undefined ? serverTime : facts.now;
@@ -76,6 +81,13 @@ export function judgeEndpoint(
   return tls.kind === 'chain' ? judgeChain(tls.sent, known, server.host, at) : undefined;
 }
 
+/** By the host's store, and by the folder that containerd reads for this registry. */
+function trustedRoots(host: HostFacts | undefined): readonly X509Certificate[] {
+  const folder = host?.registry.own ?? host?.registry.byDefault;
+  return [...(host?.roots ?? []).map(({ certificate }) => certificate), ...certificatesOf(folder)];
+}
+
+/** By those, and by whatever may bring others there. */
 export function knownRoots(sources: readonly SourceView[], host: HostFacts | undefined): readonly X509Certificate[] {
   const anchors = host?.observed.kind === 'known' ? host.observed.value.store.anchors : [];
   const all = [

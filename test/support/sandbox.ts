@@ -129,6 +129,7 @@ start() {
   cat '${root}'/etc/ssl/certs/* > trust-pool 2>/dev/null || true
   tr -d - < /proc/sys/kernel/random/uuid > invocation-id
   ln -sfn "$(cat invocation-id)" "$link"
+  sed 's/ .*//; s/\\.\\(..\\)$/\\10000/' /proc/uptime > started-at
   echo active > state
 }
 for last; do :; done
@@ -138,7 +139,8 @@ if [ "$last" != ${unit} ]; then
   exit 0
 fi
 case $1 in
-  show) printf 'LoadState=loaded\\nActiveState=%s\\nSubState=%s\\nInvocationID=%s\\n' "$(cat state)" "$(cat state)" "$(cat invocation-id)" ;;
+  show) printf 'LoadState=loaded\\nActiveState=%s\\nSubState=%s\\nInvocationID=%s\\n' "$(cat state)" "$(cat state)" "$(cat invocation-id)"
+    printf 'ActiveEnterTimestampMonotonic=%s\\n' "$(cat started-at)" ;;
   start) start ;;
   stop) stop inactive ;;
   daemon-reload | reset-failed) ;;

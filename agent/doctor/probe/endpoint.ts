@@ -27,6 +27,8 @@ export type Lookup = (name: string) => Promise<readonly string[]>;
 const notReached = { kind: 'not-reached' } as const;
 /** More addresses than these are not tried. */
 const maxAddresses = 4;
+/** Before the next address is tried beside this one. */
+const attemptMs = 1_000;
 const maxChain = 32;
 
 export async function probeEndpoint(
@@ -42,8 +44,8 @@ export async function probeEndpoint(
   const dns = await resolve(hop.host, lookup, within());
   if (dns.kind === 'failed') return { ...nothing, dns };
   const addresses = dns.kind === 'resolved' ? dns.addresses.slice(0, maxAddresses) : [hop.host];
-  const dial = (): Promise<Dialed> => dialAny(addresses, hop.port, proxy === undefined ? undefined : server, within);
-  const dialed = await dial();
+  const reach = (): Promise<Dialed> => dial(hop, addresses, proxy === undefined ? undefined : server, within);
+  const dialed = await reach();
   if (!('socket' in dialed)) return { ...nothing, dns, tcp: dialed };
   const { socket } = dialed;
   const tcp = { kind: 'connected', address: dialed.address } as const;
@@ -51,7 +53,7 @@ export async function probeEndpoint(
     if (server.scheme === 'http') return { ...nothing, dns, tcp, http: await ask(socket, server, path, within()) };
     const shaken = await shakeHands(socket, server, within());
     if (!('tlsSocket' in shaken))
-      return { ...nothing, dns, tcp, tls: (await findPlainHttp(dial, server, path, within)) ?? shaken };
+      return { ...nothing, dns, tcp, tls: (await findPlainHttp(reach, server, path, within)) ?? shaken };
     const { tlsSocket, tls } = shaken;
     return { ...nothing, dns, tcp, tls, http: await ask(tlsSocket, server, path, within()) };
   } finally {
@@ -74,50 +76,59 @@ type Dialed =
   | { readonly socket: Socket; readonly address: string }
   | Exclude<EndpointFacts['tcp'], { kind: 'connected' | 'not-reached' }>;
 
-/** The first address that takes a connection; of none, what the last one said. */
-async function dialAny(
+/** To one of the addresses, as RFC 8305 has it; and through a proxy on to the server. */
+async function dial(
+  hop: Server,
   addresses: readonly string[],
-  port: number,
   beyond: Server | undefined,
   within: () => AbortSignal,
 ): Promise<Dialed> {
-  let last: Dialed = { kind: 'failed', address: '', evidence: 'no address' };
-  for (const host of addresses) {
-    const address = formatServer({ scheme: 'http', host, port });
-    const socket = connect({ host, port });
-    try {
-      await settle(socket, 'connect', within());
-      const refusal = beyond === undefined ? undefined : await tunnel(socket, beyond, within());
-      if (refusal === undefined) return { socket, address };
-      socket.destroy();
-      last = { kind: 'proxy-refused', address, evidence: refusal };
-    } catch (error) {
-      socket.destroy();
-      const kind = codeOf(error) === 'ECONNREFUSED' ? 'refused' : 'failed';
-      last = { kind, address, evidence: isLate(error) ? 'no answer in time' : errorText(error) };
-    }
+  const found = addresses.map((address) => ({ address, family: isIP(address) }));
+  const socket = connect({
+    host: hop.host,
+    port: hop.port,
+    lookup: (_name, _options, answer) => answer(null, found),
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: attemptMs,
+  });
+  try {
+    await settle(socket, 'connect', within());
+    const address = formatServer({ ...hop, host: socket.remoteAddress ?? hop.host });
+    const refusal = beyond === undefined ? undefined : await tunnel(socket, beyond, within());
+    if (refusal === undefined) return { socket, address };
+    socket.destroy();
+    return { kind: 'proxy-refused', address, evidence: refusal };
+  } catch (error) {
+    socket.destroy();
+    return tellFailure(error, addresses.map((host) => formatServer({ ...hop, host })).join(', '));
   }
-  return last;
 }
 
-/** CONNECT (RFC 9110, 9.3.6). Answers with why not. */
+/** Of several addresses, that one refused says more than that another was not to be reached. */
+function tellFailure(error: unknown, address: string): Exclude<Dialed, { readonly socket: Socket }> {
+  if (isLate(error)) return { kind: 'failed', address, evidence: 'no answer in time' };
+  const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
+  const refused = errors.find((one) => codeOf(one) === 'ECONNREFUSED');
+  if (refused !== undefined) return { kind: 'refused', address, evidence: errorText(refused) };
+  return { kind: 'failed', address, evidence: errorText(errors[0]) };
+}
+
+/** CONNECT (RFC 9110, 9.3.6), without credentials. Answers with why not. */
 async function tunnel(socket: Socket, { host, port }: Server, signal: AbortSignal): Promise<string | undefined> {
   const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-  const request = http.request({
-    method: 'CONNECT',
-    path: authority,
-    headers: { Host: authority },
-    createConnection: () => socket,
-    signal,
-  });
+  const headers = { Host: authority };
+  const request = http.request({ method: 'CONNECT', path: authority, headers, createConnection: () => socket, signal });
   request.end();
-  return new Promise((resolve, reject) => {
-    request.once('error', reject);
-    const settleWith = ({ statusCode = 0, statusMessage = '' }: IncomingMessage): void =>
-      resolve(statusCode === 200 ? undefined : `the proxy answers ${statusCode} ${statusMessage}`);
-    request.once('connect', settleWith);
-    request.once('response', settleWith);
+  const answered = new Promise<IncomingMessage>((resolve, reject) => {
+    for (const event of ['connect', 'response'] as const) request.once(event, resolve);
+    request.on('error', reject);
   });
+  try {
+    const { statusCode = 0, statusMessage = '' } = await answered;
+    return statusCode === 200 ? undefined : `the proxy answers ${statusCode} ${statusMessage}`.trimEnd();
+  } catch (error) {
+    return isLate(error) ? 'the proxy does not answer in time' : `the proxy does not answer: ${errorText(error)}`;
+  }
 }
 
 type Shaken =
@@ -153,12 +164,12 @@ function readChain(socket: TLSSocket): readonly X509Certificate[] {
 
 /** After a handshake that failed: whether the server speaks plain HTTP at that port. */
 async function findPlainHttp(
-  dial: () => Promise<Dialed>,
+  reach: () => Promise<Dialed>,
   server: Server,
   path: string,
   within: () => AbortSignal,
 ): Promise<EndpointFacts['tls'] | undefined> {
-  const dialed = await dial();
+  const dialed = await reach();
   if (!('socket' in dialed)) return undefined;
   const answer = await ask(dialed.socket, { ...server, scheme: 'http' }, path, within());
   dialed.socket.destroy();

@@ -7,11 +7,13 @@ import type { Target } from '../target.ts';
 import { parseChallenge } from '../token-check.ts';
 import { type ClusterQuestion, readCluster } from './cluster.ts';
 import { type Lookup, probeEndpoint } from './endpoint.ts';
-import { readHost } from './host.ts';
+import { readHost, readShellEnvironment, shellsFile } from './host.ts';
 import type { ParseYaml } from './registry.ts';
 
-export interface Examination extends ClusterQuestion, Pick<Facts, 'target' | 'now' | 'shell' | 'admission'> {
+export interface Examination extends ClusterQuestion, Pick<Facts, 'target' | 'now' | 'admission'> {
   readonly root: HostRoot;
+  /** Of the shell on the node; undefined in a pod. */
+  readonly shell: Environment | undefined;
   readonly parseYaml: ParseYaml;
   /** The system's own where missing. */
   readonly lookup?: Lookup;
@@ -38,7 +40,10 @@ export async function examine(examination: Examination, signal: AbortSignal): Pr
     endpoint,
     direct,
     token: await followChallenge(endpoint, target, probe),
-    shell,
+    shell:
+      shell === undefined
+        ? { name: shellsFile, variables: await readShellEnvironment(root) }
+        : { name: 'this shell', variables: shell },
     host,
     ...(await cluster),
     nodeName,

@@ -2,8 +2,9 @@
 // the runtime is told about a registry. Reads alone; asks systemctl for nothing but the state of the unit.
 
 import type { X509Certificate } from 'node:crypto';
+import { uptime } from 'node:os';
 import { posix } from 'node:path';
-import { AgentError, errorText } from '../../errors.ts';
+import { AgentError } from '../../errors.ts';
 import { bootFile, createFileSource } from '../../host/boot.ts';
 import { type Commands, createHostCommands } from '../../host/commands.ts';
 import { readInputs } from '../../host/debian-inputs.ts';
@@ -43,7 +44,16 @@ const unitFolders = [
   '/usr/lib/systemd/system',
   '/lib/systemd/system',
 ] as const;
+export const shellsFile = '/etc/environment';
 const askTimeoutMs = 5_000;
+
+/** What the node's shells get of variables (environment(5)): for whoever asks from a pod, whose own are no node's. */
+export async function readShellEnvironment(root: HostRoot): Promise<ReadonlyMap<string, string>> {
+  const bytes = await root.readFile(shellsFile).catch(() => 'absent' as const);
+  const text = bytes === 'absent' ? '' : Buffer.from(bytes).toString('utf8');
+  const variables = addEnvironmentFile(new Map(), { path: shellsFile, text });
+  return new Map([...variables].map(([name, { value }]) => [name, value]));
+}
 
 export async function readHost(
   root: HostRoot,
@@ -201,18 +211,13 @@ async function loadOwnRoots(root: HostRoot, variables: ReadonlyMap<string, Varia
   return roots;
 }
 
-/** `ActiveEnterTimestamp=Wed 2026-11-25 02:51:37 UTC`; undefined where systemd does not say it like that. */
+/** Told as the time since boot, which no time zone and no change of the clock touches; undefined where it is not told. */
 async function askStart(commands: Commands, unit: string, signal: AbortSignal): Promise<Date | undefined> {
-  try {
-    const args = ['show', '-p', 'ActiveEnterTimestamp', unit];
-    const { stdout } = await commands.run('systemctl', args, { timeoutMs: askTimeoutMs }, signal);
-    const [, text] = /^ActiveEnterTimestamp=\w+ (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+)$/m.exec(stdout) ?? [];
-    const date = new Date(text ?? Number.NaN);
-    return Number.isNaN(date.getTime()) ? undefined : date;
-  } catch (error) {
-    if (error instanceof AgentError) return undefined;
-    throw new Error(errorText(error), { cause: error });
-  }
+  const args = ['show', '-p', 'ActiveEnterTimestampMonotonic', unit];
+  const asked = await known(() => commands.run('systemctl', args, { timeoutMs: askTimeoutMs }, signal));
+  const output = asked.kind === 'known' ? asked.value.stdout : '';
+  const [, microseconds = '0'] = /^ActiveEnterTimestampMonotonic=(\d+)$/m.exec(output) ?? [];
+  return microseconds === '0' ? undefined : new Date(Date.now() - uptime() * 1000 + Number(microseconds) / 1000);
 }
 
 /** Of the version of a file its time of change is the third part, in nanoseconds (host/root.ts). */

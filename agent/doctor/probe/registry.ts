@@ -3,7 +3,7 @@
 
 import { X509Certificate } from 'node:crypto';
 import { posix } from 'node:path';
-import { errorText } from '../../errors.ts';
+import { AgentError, errorText } from '../../errors.ts';
 import type { HostRoot } from '../../host/root.ts';
 import {
   type CaFile,
@@ -144,7 +144,15 @@ async function parseFile<T>(
     const bytes = await root.readFile(path);
     return bytes === 'absent' ? undefined : await parse(Buffer.from(bytes).toString('utf8'));
   } catch (error) {
-    faults.push({ path, value: errorText(error).split('\n', 1)[0] ?? '' });
+    faults.push({ path, value: describeFault(error) });
     return undefined;
   }
+}
+
+/** A parser's own words may repeat the file, and a file of registries may hold passwords: the line is enough. */
+function describeFault(error: unknown): string {
+  if (error instanceof AgentError) return error.message;
+  const line =
+    error instanceof Error && 'line' in error ? String(error.line) : /\bline (\d+)/.exec(errorText(error))?.[1];
+  return `it cannot be parsed${line === undefined ? '' : `, line ${line}`}`;
 }

@@ -48,8 +48,10 @@ export function tellFault(fault: ChainFault, server: Server, evidence: readonly 
       const summary = `the certificate is not for ${server.host}, but for ${fault.names}`;
       return broken('NameMismatch', summary, evidence, values);
     }
-    case 'not-for-servers':
-      return broken('NotForServers', 'its extended key usage lacks serverAuth', evidence, values);
+    case 'not-for-servers': {
+      const summary = `the extended key usage of ${nameOf(fault.certificate.subject)} lacks serverAuth`;
+      return broken('NotForServers', summary, evidence, values);
+    }
     case 'insecure-signature': {
       const summary = `${nameOf(fault.certificate.subject)} is signed with ${fault.hash}`;
       return broken('InsecureSignature', summary, evidence, values);

@@ -12,7 +12,7 @@ export type Role = 'leaf' | 'intermediate' | 'root';
 export type ChainFault =
   | { readonly kind: 'expired' | 'not-yet-valid'; readonly role: Role; readonly certificate: X509Certificate }
   | { readonly kind: 'name-mismatch'; readonly names: string }
-  | { readonly kind: 'not-for-servers' }
+  | { readonly kind: 'not-for-servers'; readonly certificate: X509Certificate }
   | { readonly kind: 'insecure-signature'; readonly certificate: X509Certificate; readonly hash: string }
   | { readonly kind: 'self-signed-leaf' }
   | { readonly kind: 'intermediate-missing'; readonly issuer: string; readonly source: string | undefined };
@@ -132,7 +132,7 @@ function judgeName(leaf: X509Certificate | undefined, host: string): readonly Ch
   return matches === undefined ? [{ kind: 'name-mismatch', names: leaf.subjectAltName ?? 'none' }] : [];
 }
 
-/** What Go refuses and OpenSSL may not: a leaf for another use, and SHA-1 or MD5 below any certificate but the root. */
+/** What Go refuses and OpenSSL may not: any certificate of the path for other uses, and SHA-1 or MD5 below the root. */
 function judgeSignatures({ certificates, isComplete }: Path): readonly ChainFault[] {
   const signed = isComplete ? certificates.slice(0, -1) : certificates;
   const weak = signed.flatMap((certificate): readonly ChainFault[] => {
@@ -140,10 +140,13 @@ function judgeSignatures({ certificates, isComplete }: Path): readonly ChainFaul
     const hash = parsed.kind === 'certificate' ? parsed.certificate.signatureHash : 'other';
     return hash === 'other' || isSelfSigned(certificate) ? [] : [{ kind: 'insecure-signature', certificate, hash }];
   });
-  const [leaf] = certificates;
-  const usages = leaf?.keyUsage as readonly string[] | undefined; // the extended ones (node:crypto)
-  const isForServers = usages === undefined || usages.includes(serverAuth) || usages.includes(anyUsage);
-  return isForServers ? weak : [{ kind: 'not-for-servers' }, ...weak];
+  const certificate = certificates.find((one) => !isForServers(one));
+  return certificate === undefined ? weak : [{ kind: 'not-for-servers', certificate }, ...weak];
+}
+
+function isForServers({ keyUsage }: X509Certificate): boolean {
+  const usages = keyUsage as readonly string[] | undefined; // the extended ones (node:crypto)
+  return usages === undefined || usages.includes(serverAuth) || usages.includes(anyUsage);
 }
 
 const serverAuth = '1.3.6.1.5.5.7.3.1';

@@ -120,8 +120,9 @@ export const serverDiagnoses = {
   NotForServers: {
     check: 'chain',
     severity: 'fail',
-    meaning: "The server's certificate is for another use: its extended key usage lacks serverAuth.",
-    remedy: 'Get a certificate for servers.',
+    meaning:
+      'A certificate of the chain is for other uses: its extended key usage lacks serverAuth, which Go wants of each.',
+    remedy: 'Get a certificate for servers, from a CA for servers.',
     command: showChain(),
   },
   InsecureSignature: {

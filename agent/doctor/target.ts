@@ -72,6 +72,7 @@ function parseImage(text: string): Target | undefined {
   if (whole === undefined) return undefined;
   const isHost = first !== undefined && (/[.:]/.test(first) || first === 'localhost');
   if (isHost) return ofRegistry(text, 'image', first, path);
+  if (first !== undefined && first !== first.toLowerCase()) return undefined; // no name of a repository
   const full = first === undefined ? path : `${first}/${path}`;
   return ofRegistry(text, 'image', dockerHub.registry, full.includes('/') ? full : `library/${full}`);
 }

@@ -116,7 +116,7 @@ function formatScalar(value: unknown): string {
 /** Throws for what is no YAML. */
 export async function parseYaml(text: string): Promise<unknown> {
   const { parse } = await import('yaml');
-  return parse(text, { logLevel: 'silent' });
+  return parse(text, { logLevel: 'error' }); // silent, it would not throw
 }
 
 /** Without folded lines: a block of text stays as it is. */

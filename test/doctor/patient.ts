@@ -1,9 +1,11 @@
 // A patient for the doctor: a sandbox node with a real store, an embedded API server with its Secret, and real servers on loopback
 // that answer as registries do. Names are resolved by the test, and all clocks are in its hand.
 
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import { createServer } from 'node:net';
 import type { TestContext } from 'node:test';
 import { parseYaml } from '../../agent/cli/entries.ts';
 import type { DiagnosisCode } from '../../agent/doctor/catalogue.ts';
@@ -136,4 +138,29 @@ export function portOf(server: Pick<Server, 'address'>): number {
 /** For the registry's name. */
 export function createLeaf(issuer: TestCertificate, options: Parameters<typeof createServerCertificate>[1] = {}) {
   return createServerCertificate(issuer, { subject: registryHost, names: [registryHost], ...options });
+}
+
+/** This is the first diagnosis, and nothing else fails. */
+export function assertFails(seen: Seen, code: DiagnosisCode): void {
+  assert.deepEqual([seen.first?.diagnosis?.code, seen.fails], [code, [code]], tell(seen));
+}
+
+/** Nothing fails, and this is all that warns. */
+export function assertWarns(seen: Seen, code: DiagnosisCode): void {
+  assert.deepEqual([seen.first?.diagnosis?.code, seen.fails, seen.warns], [code, [], [code]], tell(seen));
+}
+
+export function tell({ checks }: Seen): string {
+  return checks.map(({ name, status, summary }) => `${status} ${name}: ${summary}`).join('\n');
+}
+
+/** A port at which nobody listens any more. */
+export async function closedPort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const port = portOf(server);
+  server.close();
+  await once(server, 'close');
+  return port;
 }

@@ -2,28 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DiagnosisCode } from '../../agent/doctor/catalogue.ts';
 import { createCertificate, createServerCertificate, fixedNow } from '../support/certificates.ts';
 import { updateStore } from '../support/sandbox.ts';
-import { createLeaf, createPatient, registryHost, type Seen, startRegistry } from './patient.ts';
+import {
+  assertFails,
+  assertWarns,
+  closedPort,
+  createLeaf,
+  createPatient,
+  registryHost,
+  startRegistry,
+  tell,
+} from './patient.ts';
 
 const root = createCertificate({ subject: 'Corp Root' });
 const intermediate = createCertificate({ subject: 'Corp Issuing CA', issuer: root });
 const otherRoot = createCertificate({ subject: 'Other Root' });
 const day = 24 * 60 * 60 * 1000;
 const past = (days: number): Date => new Date(fixedNow.getTime() - days * day);
-
-function assertFails(seen: Seen, code: DiagnosisCode): void {
-  assert.deepEqual([seen.first?.diagnosis?.code, seen.fails], [code, [code]], tell(seen));
-}
-
-function assertWarns(seen: Seen, code: DiagnosisCode): void {
-  assert.deepEqual([seen.first?.diagnosis?.code, seen.fails, seen.warns], [code, [], [code]], tell(seen));
-}
-
-function tell({ checks }: Seen): string {
-  return checks.map(({ name, status, summary }) => `${status} ${name}: ${summary}`).join('\n');
-}
 
 test('a node on which all is well has nothing broken, and every check of its own passes', async (t) => {
   const patient = await createPatient(t);
@@ -225,8 +221,7 @@ test('a name without an address ends the way before it begins', async (t) => {
 test('a port where nothing listens refuses', async (t) => {
   const patient = await createPatient(t);
   await patient.install([root]);
-  const { port, close } = await reservePort();
-  await close();
+  const port = await closedPort();
   assertFails(await patient.examine(`${registryHost}:${port}`), 'ConnectionRefused');
 });
 
@@ -256,12 +251,3 @@ test('a root that an administrator has installed needs no Secret', async (t) => 
   const seen = await patient.examine(`${registryHost}:${port}`);
   assert.deepEqual(seen.fails, [], tell(seen));
 });
-
-async function reservePort(): Promise<{ readonly port: number; close(): Promise<void> }> {
-  const { createServer } = await import('node:net');
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return { port, close: () => new Promise((resolve) => server.close(() => resolve())) };
-}

@@ -75,7 +75,7 @@ test('a port that refuses is told so even where another address cannot be reache
   const server = createServer();
   const port = await listen(t, server);
   server.close();
-  const { tcp } = await probe(port, { lookup: () => Promise.resolve(['::ffff:0.0.0.1', '127.0.0.1']) });
+  const { tcp } = await probe(port, { lookup: () => Promise.resolve(['255.255.255.255', '127.0.0.1']) });
   assert.equal(tcp.kind, 'refused', JSON.stringify(tcp));
 });
 

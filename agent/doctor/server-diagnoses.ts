@@ -154,7 +154,7 @@ export const serverDiagnoses = {
     severity: 'fail',
     meaning:
       'The registry is trusted, and the server that gives the tokens for it has a certificate of another CA, which is not.',
-    remedy: "Put that CA's root into the Secret, too.",
+    remedy: 'Ask the doctor about that server, and put the root of its CA into the Secret, too.',
     command: 'node-trust doctor {other}',
   },
   TokenServerBroken: {

@@ -7,7 +7,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer } from 'node:net';
 import type { TestContext } from 'node:test';
-import { parseYaml } from '../../agent/cli/entries.ts';
+import { parseYaml } from '../../agent/cli/manifest.ts';
 import type { DiagnosisCode } from '../../agent/doctor/catalogue.ts';
 import type { Check } from '../../agent/doctor/check.ts';
 import { diagnose } from '../../agent/doctor/diagnose.ts';

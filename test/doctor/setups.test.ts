@@ -251,3 +251,14 @@ test('a root that an administrator has installed needs no Secret', async (t) => 
   const seen = await patient.examine(`${registryHost}:${port}`);
   assert.deepEqual(seen.fails, [], tell(seen));
 });
+
+test('an intermediate in a Secret that is rejected does not stand before a root that is trusted', async (t) => {
+  const patient = await createPatient(t);
+  await patient.sandbox.write('/usr/local/share/ca-certificates/admins.crt', root.pem);
+  await updateStore(patient.sandbox.root);
+  await patient.sandbox.runtime.systemctl('restart', 'containerd.service');
+  patient.apply({ 'issuing.pem': intermediate.pem.replaceAll('\n', '\r\n') });
+  const port = await startRegistry(t, { chain: [createLeaf(intermediate), intermediate] });
+  const seen = await patient.examine(`${registryHost}:${port}`);
+  assert.deepEqual([seen.first, seen.fails], [undefined, []], tell(seen));
+});

@@ -116,6 +116,13 @@ export const nodeDiagnoses = {
     remedy: "Name the root in the registry's own folder, or put it into the Secret.",
     command: 'ls -l {path}; cat {path}/hosts.toml',
   },
+  HostsTomlIgnored: {
+    check: 'certs.d',
+    severity: 'warn',
+    meaning: 'The root is named at the top of a hosts.toml without a `[host]` table: containerd before 2 ignores it.',
+    remedy: 'Add a line `[host]` at its end.',
+    command: 'containerd --version; cat {path}/hosts.toml',
+  },
   HostsTomlShadows: {
     check: 'certs.d',
     severity: 'warn',

@@ -29,7 +29,12 @@ export function checkFolder(view: View): Check {
       describeFolder(folder),
       { path },
     );
-  const other = folder.hosts.find(({ server }) => server !== '' && !isServer(server, facts.target));
+  // A host's store that has the root makes it all the same.
+  if (folder.hosts?.hasTable === false && holds(folder) && !isInStore) {
+    const summary = `${path}/hosts.toml names the root at its top, and has no [host] table`;
+    return broken('HostsTomlIgnored', summary, describeFolder(folder), { path });
+  }
+  const other = folder.hosts?.entries.find(({ server }) => server !== '' && !isServer(server, facts.target));
   if (other !== undefined)
     return broken('HostsTomlRedirects', `${path} sends pulls to ${other.server}`, describeFolder(folder), {
       other: other.server,
@@ -48,7 +53,8 @@ export function checkSkipVerify({ host, facts }: View): Check {
   if (host === undefined) return skipped('skip-verify', whyNoHost(facts));
   const { own, byDefault, tls } = host.registry;
   const folder = own ?? byDefault;
-  const inFolder = folder?.hosts.some(({ skipVerify }) => skipVerify) === true ? [`${folder.path}/hosts.toml`] : [];
+  const inFolder =
+    folder?.hosts?.entries.some(({ skipVerify }) => skipVerify) === true ? [`${folder.path}/hosts.toml`] : [];
   const inConfig = tls.filter(({ value }) => value.skipVerify).map(({ path }) => path);
   const [path] = [...inFolder, ...inConfig];
   if (path === undefined) return pass('skip-verify', `${facts.target.registry} is verified`);
@@ -94,7 +100,7 @@ function describeBad({ certificates }: CaFile): string {
 }
 
 function describeFolder({ hosts, cas, path }: HostsFolder): readonly string[] {
-  const servers = hosts.filter(({ server }) => server !== '').map(({ server }) => server);
+  const servers = (hosts?.entries ?? []).filter(({ server }) => server !== '').map(({ server }) => server);
   return [
     ...(servers.length === 0 ? [] : [`${path}/hosts.toml names ${servers.join(', ')}`]),
     ...cas.map((ca) => `${ca.path} ${isBad(ca) ? describeBad(ca) : `holds ${namesOf(ca.certificates ?? [])}`}`),

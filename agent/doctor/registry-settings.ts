@@ -37,9 +37,15 @@ export interface CaFile {
 
 export interface HostsFolder {
   readonly path: string;
-  /** Of hosts.toml; where there is none, `*.crt` of the folder are its CAs. */
-  readonly hosts: readonly HostEntry[];
+  /** Where there is none, `*.crt` of the folder are its CAs. */
+  readonly hosts: Hosts | undefined;
   readonly cas: readonly CaFile[];
+}
+
+/** Of hosts.toml. What it says at its top counts before containerd 2 only if there is a `[host]` table, be it an empty one. */
+export interface Hosts {
+  readonly entries: readonly HostEntry[];
+  readonly hasTable: boolean;
 }
 
 export interface HostEntry {
@@ -51,12 +57,12 @@ export interface HostEntry {
 type Table = Readonly<Record<string, unknown>>;
 
 /** Each host that hosts.toml names, the `server` last, as containerd asks them. Throws for what is no TOML. */
-export function parseHosts(text: string): readonly HostEntry[] {
+export function parseHosts(text: string): Hosts {
   const top: Table = parseToml(text);
-  const entries = Object.entries(tableAt(top, 'host')).map(([server, value]) =>
+  const named = Object.entries(tableAt(top, 'host')).map(([server, value]) =>
     readHost(server, isTable(value) ? value : {}),
   );
-  return [...entries, readHost(textOf(top['server']) ?? '', top)];
+  return { entries: [...named, readHost(textOf(top['server']) ?? '', top)], hasTable: isTable(top['host']) };
 }
 
 export interface ContainerdConfig {

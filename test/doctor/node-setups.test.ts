@@ -238,6 +238,17 @@ test('what hosts.toml says of a registry is told: another server, no verificatio
   assert(!JSON.stringify([...mirrored.checks, ...garbled.checks]).includes('hunter2'));
 });
 
+test('a hosts.toml whose CA stands at its top without a [host] table is one that containerd before 2 ignores', async (t) => {
+  const patient = await createPatient(t);
+  const port = await startRegistry(t, { chain: [leaf] });
+  const folder = `/etc/containerd/certs.d/${registryHost}:${port}`;
+  await patient.sandbox.write(`${folder}/corp.pem`, root.pem);
+  await patient.sandbox.write(`${folder}/hosts.toml`, 'ca = "corp.pem"\n');
+  assertWarns(await patient.examine(`${registryHost}:${port}`), 'HostsTomlIgnored');
+  await patient.sandbox.write(`${folder}/hosts.toml`, 'ca = "corp.pem"\n[host]\n');
+  assert.equal((await patient.examine(`${registryHost}:${port}`)).first, undefined);
+});
+
 test('an empty CA file in a folder without hosts.toml fails every pull', async (t) => {
   const patient = await createPatient(t);
   await patient.install([root]);

@@ -16,7 +16,7 @@ ca = "/etc/own.pem"
   ca = ["a.crt", "/b.crt"]
   skip_verify = true
 `;
-  assert.deepEqual(parseHosts(text), [
+  assert.deepEqual(parseHosts(text).entries, [
     { server: 'https://mirror.corp', skipVerify: true, ca: ['a.crt', '/b.crt'] },
     { server: 'https://registry.corp', skipVerify: false, ca: ['/etc/own.pem'] },
   ]);
@@ -24,15 +24,17 @@ ca = "/etc/own.pem"
 
 test('a password in the URL of a server is not kept', () => {
   const hosts = parseHosts('[host."https://user:secret@mirror.corp"]\n');
-  assert.equal(hosts[0]?.server, 'https://mirror.corp');
+  assert.equal(hosts.entries[0]?.server, 'https://mirror.corp');
   const { endpoints } = readRegistries({ mirrors: { a: { endpoint: ['https://user:secret@mirror.corp/v2'] } } }, 'a');
   assert.deepEqual(endpoints, ['https://mirror.corp/v2']);
 });
 
 test('what has another shape than documented counts as not there', () => {
-  assert.deepEqual(parseHosts('server = 1\nhost = "x"\nca = [1, "a"]\n'), [
-    { server: '', skipVerify: false, ca: ['a'] },
-  ]);
+  assert.deepEqual(parseHosts('server = 1\nhost = "x"\nca = [1, "a"]\n'), {
+    entries: [{ server: '', skipVerify: false, ca: ['a'] }],
+    hasTable: false,
+  });
+  assert(parseHosts('ca = "a"\n[host]\n').hasTable, 'an empty one is one');
   assert.deepEqual(parseContainerdConfig('plugins = 1\nimports = "/etc/x.toml"\n'), {
     configPath: [],
     imports: ['/etc/x.toml'],

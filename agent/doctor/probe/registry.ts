@@ -101,9 +101,9 @@ async function readHostsFolder(
   const toml = posix.join(path, 'hosts.toml');
   const hosts = await parseFile(root, toml, parseHosts, faults);
   const loose = entries.filter(({ name }) => name.endsWith('.crt')).map(({ name }) => posix.join(path, name));
-  const named = (hosts ?? []).flatMap(({ ca }) => ca.map((file) => posix.resolve(path, file)));
+  const named = (hosts?.entries ?? []).flatMap(({ ca }) => ca.map((file) => posix.resolve(path, file)));
   const files = hosts === undefined ? loose : named;
-  return { path, hosts: hosts ?? [], cas: await Promise.all([...new Set(files)].map((file) => readCa(root, file))) };
+  return { path, hosts, cas: await Promise.all([...new Set(files)].map((file) => readCa(root, file))) };
 }
 
 async function readRegistriesFile(root: HostRoot, registry: string, parseYaml: ParseYaml, faults: Placed<string>[]) {

@@ -60,9 +60,17 @@ export async function runOnNode(
 
 /** The pod that runs; one that is on its way down, or up, has nobody to ask. */
 function findPod(list: string): string | undefined {
-  const { items = [] } = JSON.parse(list) as { readonly items?: readonly Pod[] };
+  const { items = [] } = parseList(list);
   return items.find(({ metadata, status }) => status?.phase === 'Running' && metadata.deletionTimestamp === undefined)
     ?.metadata.name;
+}
+
+function parseList(text: string): { readonly items?: readonly Pod[] } {
+  try {
+    return JSON.parse(text) as { readonly items?: readonly Pod[] };
+  } catch {
+    throw new NoAgentError('kubectl printed no list of pods');
+  }
 }
 
 interface Pod {

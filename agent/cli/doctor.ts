@@ -102,6 +102,7 @@ async function runHere(target: Target, values: HereValues, terminal: Terminal, s
     admission: { maxCertificates, allowNonCa },
   };
   const facts = await examine(examination, signal);
+  signal.throwIfAborted(); // what was cut off looks like what does not answer
   return createReport(diagnose(facts), facts);
 }
 

@@ -82,7 +82,8 @@ export function formatReport({ target, node, checks, diagnosis }: Report, paint:
 
 function formatHealth(checks: readonly ReportedCheck[], paint: Paint): readonly string[] {
   const skipped = checks.filter(({ status }) => status === 'skipped').length;
-  const part = skipped === 0 ? '' : ` ${skipped} checks were skipped, with why above.`;
+  const are = skipped === 1 ? 'check was' : 'checks were';
+  const part = skipped === 0 ? '' : ` ${skipped} ${are} skipped, with why above.`;
   return [paint('green', 'Nothing is broken.') + part];
 }
 

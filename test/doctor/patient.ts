@@ -164,3 +164,9 @@ export async function closedPort(): Promise<number> {
   await once(server, 'close');
   return port;
 }
+
+/** What one check said. */
+export function summaryOf({ checks }: Seen, name: string): string {
+  const found = checks.filter((check) => check.name === name);
+  return found.map(({ status, summary }) => `${status}: ${summary}`).join('\n');
+}

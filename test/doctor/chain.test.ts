@@ -1,4 +1,4 @@
-// The chain is judged as Go judges it: here Go itself is asked. kubectl is a program written in Go that verifies a server with
+// The chain is judged as Go judges it: here Go itself is asked, where there is a kubectl. It is a program written in Go that verifies a server with
 // crypto/x509 against the roots of one file, as containerd does against those of its host.
 
 import assert from 'node:assert/strict';
@@ -22,7 +22,6 @@ import { startRegistry } from './patient.ts';
 
 const execute = promisify(execFile);
 const kubectl = ['/usr/bin/kubectl', '/usr/local/bin/kubectl'].find((path) => existsSync(path));
-const skip = kubectl === undefined && 'there is no kubectl on this machine';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const inDays = (days: number): Date => new Date(Date.now() + days * dayMs);
@@ -115,20 +114,17 @@ function withInter(issuer: TestCertificate): readonly TestCertificate[] {
 }
 
 for (const [name, { chain, roots, accepted }] of Object.entries(cases)) {
-  test(`${name}: Go ${accepted ? 'accepts' : 'refuses'} it, and so do we`, { skip }, async (t) => {
+  test(`${name}: Go ${accepted ? 'accepts' : 'refuses'} it, and so do we`, async (t) => {
     const load = (certificates: readonly TestCertificate[]) => certificates.map(({ der }) => new X509Certificate(der));
     const { root: known, faults } = judgeChain(load(chain), load(roots), 'localhost', new Date());
-    const ours = known !== undefined && faults.length === 0;
-    assert.deepEqual(
-      { ours, go: await askGo(t, chain, roots) },
-      { ours: accepted, go: accepted },
-      JSON.stringify(faults),
-    );
+    assert.equal(known !== undefined && faults.length === 0, accepted, JSON.stringify(faults));
+    if (kubectl !== undefined) assert.equal(await askGo(t, kubectl, chain, roots), accepted, 'what Go says');
   });
 }
 
 async function askGo(
   t: TestContext,
+  kubectl: string,
   chain: readonly TestCertificate[],
   roots: readonly TestCertificate[],
 ): Promise<boolean> {
@@ -139,7 +135,7 @@ async function askGo(
   const where = ['--server', `https://localhost:${port}`, '--certificate-authority', file, '--token', 'none'];
   const env = { HOME: folder, KUBECONFIG: '/dev/null', NO_PROXY: '*' };
   try {
-    await execute(kubectl ?? '', [...where, '--request-timeout', '10s', 'get', '--raw', '/v2/'], {
+    await execute(kubectl, [...where, '--request-timeout', '10s', 'get', '--raw', '/v2/'], {
       env,
       timeout: 60_000,
     });

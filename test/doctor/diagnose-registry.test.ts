@@ -1,0 +1,115 @@
+// What the runtime is told about one registry, and the registry's token server.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createCertificate, createServerCertificate } from '../support/certificates.ts';
+import {
+  assertFails,
+  assertWarns,
+  closedPort,
+  createLeaf,
+  createPatient,
+  registryHost,
+  type Seen,
+  startRegistry,
+  summaryOf,
+  tell,
+} from './patient.ts';
+
+const root = createCertificate({ subject: 'Corp Root' });
+const leaf = createLeaf(root);
+
+test('a token server is judged with the same eyes', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const ask = async (realm: string): Promise<Seen> => {
+    const port = await startRegistry(t, { chain: [leaf], challenge: `Bearer realm="${realm}",service="x"` });
+    return patient.examine(`${registryHost}:${port}/app`);
+  };
+  assertFails(await ask(`https://auth.test:${await closedPort()}/token`), 'TokenServerBroken');
+  const misnamed = await startRegistry(t, { chain: [leaf] });
+  const seen = await ask(`https://auth.test:${misnamed}/token`);
+  assertFails(seen, 'TokenServerBroken');
+  assert.match(seen.first?.summary ?? '', /auth\.test:\d+: the certificate is not for auth\.test/);
+  assertWarns(await ask(`http://auth.test:${await startRegistry(t, {})}/token`), 'TokenOverHttp');
+  const good = createServerCertificate(root, { subject: 'auth.test', names: ['auth.test'] });
+  const well = await ask(`https://auth.test:${await startRegistry(t, { chain: [good] })}/token`);
+  assert.deepEqual([well.fails, well.warns], [[], []], tell(well));
+  assert.match(summaryOf(well, 'token'), /^pass: auth\.test:\d+, below CN=Corp Root$/);
+});
+
+test('what hosts.toml says of a registry is told: another server, no verification, a CA that is not there', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const port = await startRegistry(t, { chain: [leaf] });
+  const registry = `${registryHost}:${port}`;
+  const folder = `/etc/containerd/certs.d/${registryHost}_${port}_`;
+  const say = async (toml: string): Promise<Seen> => {
+    await patient.sandbox.write(`${folder}/hosts.toml`, `server = "https://${registry}"\n${toml}`);
+    return patient.examine(registry);
+  };
+  assert.deepEqual((await say('')).first, undefined);
+  const mirrored = await say('[host."https://user:hunter2@mirror.test:5000/v2"]\ncapabilities = ["pull"]\n');
+  assertWarns(mirrored, 'HostsTomlRedirects');
+  assert.equal(mirrored.first?.diagnosis?.command, 'node-trust doctor https://mirror.test:5000/v2');
+  assertWarns(await say('skip_verify = true\n'), 'SkipVerify');
+  assertFails(await say('ca = "missing.pem"\n'), 'HostsTomlBroken');
+  const garbled = await say('ca = \npassword = "hunter2"\n');
+  assertWarns(garbled, 'ConfigUnreadable');
+  assert.match(garbled.first?.summary ?? '', /hosts\.toml: it cannot be parsed, line 2/);
+  assert(!JSON.stringify([...mirrored.checks, ...garbled.checks]).includes('hunter2'));
+});
+
+test('a hosts.toml whose CA stands at its top without a [host] table is one that containerd before 2 ignores', async (t) => {
+  const patient = await createPatient(t);
+  const port = await startRegistry(t, { chain: [leaf] });
+  const folder = `/etc/containerd/certs.d/${registryHost}:${port}`;
+  await patient.sandbox.write(`${folder}/corp.pem`, root.pem);
+  await patient.sandbox.write(`${folder}/hosts.toml`, 'ca = "corp.pem"\n');
+  assertWarns(await patient.examine(`${registryHost}:${port}`), 'HostsTomlIgnored');
+  await patient.sandbox.write(`${folder}/hosts.toml`, 'ca = "corp.pem"\n[host]\n');
+  assert.equal((await patient.examine(`${registryHost}:${port}`)).first, undefined);
+});
+
+test('an empty CA file in a folder without hosts.toml fails every pull', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const port = await startRegistry(t, { chain: [leaf] });
+  await patient.sandbox.write(`/etc/containerd/certs.d/_default/ca.crt`, '');
+  assertFails(await patient.examine(`${registryHost}:${port}`), 'HostsTomlBroken');
+});
+
+test('config.toml with mirrors and config_path keeps the runtime from serving, through an import too', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const port = await startRegistry(t, { chain: [leaf] });
+  const plugin = 'plugins."io.containerd.grpc.v1.cri".registry';
+  await patient.sandbox.write(
+    '/etc/containerd/config.toml',
+    `imports = ["/etc/containerd/conf.d/*.toml"]\n[${plugin}]\nconfig_path = "/etc/containerd/certs.d"\n`,
+  );
+  assert.deepEqual((await patient.examine(`${registryHost}:${port}`)).first, undefined);
+  await patient.sandbox.write(
+    '/etc/containerd/conf.d/mirrors.toml',
+    `[${plugin}.mirrors."docker.io"]\nendpoint = ["https://mirror.test"]\n`,
+  );
+  const seen = await patient.examine(`${registryHost}:${port}`);
+  assertFails(seen, 'MirrorsWithConfigPath');
+  assert.match(seen.first?.summary ?? '', /conf\.d\/mirrors\.toml has mirrors \(docker\.io\)/);
+});
+
+test('registries.yaml of k3s is looked at for this registry', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const port = await startRegistry(t, { chain: [leaf] });
+  const registry = `${registryHost}:${port}`;
+  const say = async (yaml: string): Promise<Seen> => {
+    await patient.sandbox.write('/etc/rancher/k3s/registries.yaml', yaml);
+    return patient.examine(registry);
+  };
+  assert.match(summaryOf(await say('mirrors: {}\n'), 'registries'), /^pass: /);
+  assertWarns(await say(`mirrors: {"${registry}": {endpoint: ["https://mirror.test"]}}\n`), 'RegistriesRedirect');
+  assertFails(await say(`configs: {"${registry}": {tls: {ca_file: /none.pem}}}\n`), 'RegistriesCaBroken');
+  assertWarns(await say(`configs: {"${registry}": {tls: {insecure_skip_verify: true}}}\n`), 'SkipVerify');
+  assertWarns(await say('mirrors: [\n'), 'ConfigUnreadable');
+});

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createPaint } from '../../agent/cli/paint.ts';
+import { formatReport, parseReport, type Report } from '../../agent/doctor/report.ts';
+
+const target = {
+  asked: 'app',
+  readAs: 'image',
+  registry: 'docker.io',
+  scheme: 'https',
+  host: 'registry-1.docker.io',
+  port: 443,
+} as const;
+const fail = {
+  check: 'dns',
+  status: 'fail',
+  code: 'NameNotFound',
+  summary: 'no address',
+  evidence: ['seen'],
+  remedy: 'Mend it.',
+  command: 'getent ahosts x',
+} as const;
+const skipped = { check: 'tcp', status: 'skipped', summary: 'why', evidence: [] } as const;
+const pass = { check: 'tls', status: 'pass', summary: 'well', evidence: [] } as const;
+const plain = createPaint({ isTty: false, env: {} });
+
+function report(...checks: Report['checks']): Report {
+  const diagnosis = checks.find(({ status }) => status === 'fail') ?? null;
+  return { version: 1, target, at: '2026-06-01T00:00:00.000Z', healthy: diagnosis === null, diagnosis, checks };
+}
+
+test('a report is a line a check and the diagnosis as a block', () => {
+  assert.equal(
+    formatReport(report(fail, skipped, pass), plain),
+    `image app: registry-1.docker.io
+✗ dns  no address
+- tcp  why
+✓ tls  well
+
+Broken: dns, NameNotFound
+  no address
+  · seen
+Do:   Mend it.
+Type: getent ahosts x
+`,
+  );
+});
+
+test('a report without a fault says so, and how much could not be looked at', () => {
+  assert.match(formatReport(report(pass), plain), /\n\nNothing is broken\.\n$/);
+  assert.match(
+    formatReport(report(pass, skipped), plain),
+    /\n\nNothing is broken\. 1 check was skipped, with why above\.\n$/,
+  );
+});
+
+test('a terminal gets colours, and nothing else', () => {
+  const colour = createPaint({ isTty: true, env: {} });
+  const text = formatReport(report(fail, skipped, pass), colour);
+  assert.notEqual(text, formatReport(report(fail, skipped, pass), plain));
+  // oxlint-disable-next-line no-control-regex -- colours are made of them
+  assert.equal(text.replaceAll(/\u001b\[\d+m/g, ''), formatReport(report(fail, skipped, pass), plain));
+});
+
+test('a report that comes from afar does nothing to the terminal', () => {
+  const text = formatReport(report({ ...fail, summary: 'one\u001b]0;x\u0007', evidence: ['\u202e'] }), plain);
+  for (const character of '\u001b\u0007\u202e') assert(!text.includes(character));
+});
+
+test('what is no report of this version is none', () => {
+  const good = report(fail);
+  assert.deepEqual(parseReport(JSON.stringify(good)), good);
+  for (const text of [
+    '',
+    'null',
+    '[]',
+    '{}',
+    '"x"',
+    '{"version":2,"checks":[],"target":{}}',
+    `${JSON.stringify(good)}x`,
+  ])
+    assert.equal(parseReport(text), undefined, text);
+});

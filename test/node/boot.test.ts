@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createCertificate, type TestCertificate } from '../support/certificates.ts';
+import { createCertificate, encodePem, type TestCertificate } from '../support/certificates.ts';
 import { syncedWith } from '../support/cluster.ts';
 import { nodeTrust } from '../support/command-line.ts';
 import { agentImage, importedName } from './support/images.ts';
@@ -12,6 +12,15 @@ import { type NodeStage, setNodeStage } from './support/stage.ts';
 const [corp, next] = [createCertificate({ subject: 'Corp Root' }), createCertificate({ subject: 'Next Root' })];
 const file = '/etc/node-trust/certificates.pem';
 const unit = 'node-trust-boot.service';
+const eleven = Array.from({ length: 11 }, (_, index) => createCertificate({ subject: `CA ${index}` }));
+const bad = {
+  ByteOrderMark: `\ufeff${corp.pem}`,
+  PrivateKey: corp.pem + corp.keyPem,
+  DoubleBase64: Buffer.from(corp.pem).toString('base64'),
+  TooManyCertificates: eleven.map(({ pem }) => pem).join('\n'),
+  // As long as it should be: openssl alone can tell.
+  MalformedCertificate: encodePem('CERTIFICATE', Buffer.from(corp.der).fill(0, 40, 80)),
+};
 
 test('booted with the file, a node pulls before any agent ran; the agent takes over and restarts nothing; a later change and a mistake are for the next boot', async (t) => {
   const stage = await setNodeStage(t, { 'registry.test': corp, 'next.test': next });
@@ -50,6 +59,14 @@ test('booted with the file, a node pulls before any agent ran; the agent takes o
   await stage.says(syncedWith(next));
   assert.deepEqual(await seen(), without);
   assert.equal(await third.stop(), 0);
+
+  for (const [code, content] of Object.entries(bad)) {
+    await node.write(file, content);
+    const { exitCode } = await node.exec(`systemctl reset-failed ${unit}; systemctl restart ${unit}`);
+    const said = await node.sh(`journalctl --sync; journalctl -q -o cat -n 9 -u ${unit}`);
+    assert.match(said, new RegExp(`certificates\\.pem line [0-9]+: ${code}: .*; `));
+    assert.deepEqual([exitCode, await seen()], [1, without], code);
+  }
 
   await node.write(file, corp.pem.replaceAll('\n', '\r\n'));
   await node.reboot([unit]);

@@ -11,7 +11,7 @@ const [one, two, three] = ['One', 'Two', 'Three'].map((subject) => createCertifi
 const pemOf = (certificate: { readonly pem: string } | undefined): string => certificate?.pem ?? '';
 
 async function read({ root }: EmptyRoot): Promise<HostFacts> {
-  const host = await readHost(createHostRoot(root), 'registry.test', () => undefined, signal);
+  const host = await readHost(createHostRoot(root), 'registry.test', () => Promise.resolve(undefined), signal);
   assert(host.kind === 'known');
   return host.value;
 }

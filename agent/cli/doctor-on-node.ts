@@ -19,13 +19,13 @@ export class NoAgentError extends Error {}
 const namespace = 'kube-system';
 const label = 'app.kubernetes.io/name=node-trust-agent';
 /** As the image starts it (Dockerfile); beside the agent it shall need little memory, too. */
-const program = [
+export const podProgram = [
   'node',
   '--jitless',
   '--optimize-for-size',
   '--max-semi-space-size=1',
   '/usr/local/lib/node-trust.mjs',
-];
+] as const;
 const askTimeoutMs = 15_000;
 const examineTimeoutMs = 90_000;
 
@@ -47,7 +47,7 @@ export async function runOnNode(
   if (pod === undefined) throw new NoAgentError(adviseWithout(node));
   const settings = ['--secret', `${secret.namespace}/${secret.name}`, '--max-certificates', String(maxCertificates)];
   const flags = ['--json', ...settings, ...(allowNonCa ? ['--allow-non-ca'] : [])];
-  const inPod = [...program, 'doctor', ...flags, '--', target];
+  const inPod = [...podProgram, 'doctor', ...flags, '--', target];
   const answer = await kubectl(['exec', pod, '-c', 'agent', '--', ...inPod], examineTimeoutMs);
   const report = parseReport(answer.stdout);
   if (report !== undefined) return report;

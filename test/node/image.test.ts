@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { before, test } from 'node:test';
+import { podProgram } from '../../agent/cli/doctor-on-node.ts';
 import manifest from '../../package.json' with { type: 'json' };
 import { createCertificate } from '../support/certificates.ts';
 import { nodeTrust } from '../support/command-line.ts';
@@ -27,6 +28,11 @@ test('docker run -i IMAGE validate - says what the command line says, under a re
   for (const input of [pem, pem + keyPem]) {
     assert.deepEqual(runImage([], ['validate', '-'], input), await nodeTrust(['validate', '-'], input));
   }
+});
+
+test('it starts what the doctor starts in its pod', async () => {
+  const entrypoint = await docker('image', 'inspect', '--format', '{{json .Config.Entrypoint}}', image);
+  assert.deepEqual(JSON.parse(entrypoint), podProgram);
 });
 
 test('its labels tell what it is, and the version is that of the package', async () => {

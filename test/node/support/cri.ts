@@ -25,6 +25,12 @@ export interface ContainerFacts {
   readonly pid: number;
 }
 
+export interface Executed {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 export interface Cri extends Disposable {
   /** Of containerd. */
   version(): Promise<string>;
@@ -32,6 +38,8 @@ export interface Cri extends Disposable {
   pull(image: string): Promise<void>;
   run(pod: Pod): Promise<Container>;
   inspect(container: Container): Promise<ContainerFacts>;
+  /** As `kubectl exec` does; a restart of containerd would cut it. */
+  exec(container: Container, command: readonly string[]): Promise<Executed>;
   /** SIGTERM, and SIGKILL after the grace period; answers once it has ended. */
   stop(container: Container, graceSeconds: number): Promise<void>;
   remove(container: Container): Promise<void>;
@@ -88,6 +96,14 @@ export function connectCri(socketPath: string): Cri {
       };
       const { pid = 0 } = JSON.parse(info['info'] ?? '{}') as { readonly pid?: number };
       return { state: status.state, exitCode: status.exit_code, pid };
+    },
+    async exec({ id }, cmd) {
+      const { stdout, stderr, exit_code } = (await call(runtime, 'ExecSync', { container_id: id, cmd })) as {
+        readonly stdout: Uint8Array;
+        readonly stderr: Uint8Array;
+        readonly exit_code: number;
+      };
+      return { exitCode: exit_code, stdout: String(stdout), stderr: String(stderr) };
     },
     async stop({ id }, timeout) {
       await askAgain(() => call(runtime, 'StopContainer', { container_id: id, timeout }));

@@ -8,7 +8,7 @@ import { type ApiServer, startApiServer } from '../../support/api-server.ts';
 import { createCertificate, createServerCertificate, type TestCertificate } from '../../support/certificates.ts';
 import { type Cluster, createCluster } from '../../support/cluster.ts';
 import { until } from '../../support/until.ts';
-import type { Container } from './cri.ts';
+import type { Container, Executed } from './cri.ts';
 import { type AgentPod, readAgentPod, readRules } from './daemonset.ts';
 import { bridgeGateway, containerdLine, removeContainersAtExit } from './engine.ts';
 import { agentImage, importedName, lineOf, nodeImage, tinyImage } from './images.ts';
@@ -33,6 +33,8 @@ export interface RunningAgent extends RunningContainer {
   kill(): Promise<void>;
   /** kill -9 as soon as it has logged so many more steps than now; `done` is the last of them, once the runtime knows. */
   killAfter(steps: number): Promise<{ readonly done: Promise<string> }>;
+  /** As `kubectl exec` into its container. */
+  exec(command: readonly string[]): Promise<Executed>;
   log(): Promise<string>;
 }
 
@@ -240,6 +242,7 @@ function createRunningAgent(
       };
       return { done: done() };
     },
+    exec: (command) => node.cri().exec(running(), command),
     log: () => node.sh(`cat ${logFile}`),
   };
 }

@@ -89,17 +89,18 @@ export function checkIssuer(view: View): Check {
   return broken('Intercepted', summary, [...reasons, ...shown], {});
 }
 
-function findInterception({ facts, host }: View, chain: ChainJudgement): readonly string[] {
+function findInterception({ facts, host, isPublic: isPublicRoot }: View, chain: ChainJudgement): readonly string[] {
   const names = chain.path
     .flatMap(({ subject, issuer }, index) => (index === 0 ? [issuer] : [subject, issuer]))
     .map(nameOf);
   const inspector = names.find(isInspector);
   const expected = certificatesOf(host?.registry.own);
   const { direct, endpoint } = facts;
+  if (isPublicRoot) return [];
   const isPublic = isPublicRegistry(endpoint.server.host) && chain.root === undefined;
   return [
     ...(inspector === undefined ? [] : [`${inspector} is the name of something that inspects TLS`]),
-    ...(isPublic ? [`${endpoint.server.host} is a public registry, and its issuer is in no public store`] : []),
+    ...(isPublic ? [`${endpoint.server.host} is a public registry, and this issuer is no public CA`] : []),
     ...(isOther(direct, endpoint) ? [`without ${endpoint.proxy} the server shows another certificate`] : []),
     ...(expected.length > 0 && chain.root === undefined
       ? [

@@ -29,6 +29,8 @@ export interface Facts {
   readonly node: Known<ReadonlyMap<string, string>>;
   /** Its name; undefined where nobody has said it. */
   readonly nodeName: string | undefined;
+  /** PEM of the roots that browsers trust, as Node.js brings them: to tell a public issuer from a private one. */
+  readonly publicRoots: readonly string[];
   /** For people: `secret kube-system/custom-ca-trust-secret`. */
   readonly secretName: string;
   readonly admission: { readonly maxCertificates: number; readonly allowNonCa: boolean };

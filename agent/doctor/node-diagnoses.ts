@@ -19,6 +19,14 @@ export const nodeDiagnoses = {
       'Get the root from whoever runs the CA, compare its fingerprint with them, and put it into the Secret. If the issuer is an intermediate, it is the server that must send it.',
     command: 'node-trust secret root.pem | kubectl apply -f -',
   },
+  PublicRootMissing: {
+    check: 'secret',
+    severity: 'fail',
+    meaning:
+      "The root is one of the public ones, and this host's store lacks it: its package is old, or somebody has deselected it.",
+    remedy: "Update the distribution's package. The Secret is not for public roots.",
+    command: 'apt-get update && apt-get install --only-upgrade ca-certificates && systemctl restart {unit}',
+  },
   StillTrusted: {
     check: 'secret',
     severity: 'warn',
@@ -115,6 +123,15 @@ export const nodeDiagnoses = {
       'The root is in the folder `_default` alone, and the registry has a folder of its own, so that `_default` is not read.',
     remedy: "Name the root in the registry's own folder, or put it into the Secret.",
     command: 'ls -l {path}; cat {path}/hosts.toml',
+  },
+  ConfigPathMissing: {
+    check: 'certs.d',
+    severity: 'warn',
+    meaning:
+      "The root is in containerd's folder for this registry alone, and no `config_path` leads there: containerd before 2.2 does not read it.",
+    remedy:
+      'Set `config_path = "/etc/containerd/certs.d"` in config.toml and restart containerd, or put the root into the Secret.',
+    command: 'containerd --version; grep -n config_path /etc/containerd/config.toml',
   },
   HostsTomlIgnored: {
     check: 'certs.d',

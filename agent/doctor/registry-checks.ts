@@ -5,13 +5,13 @@ import { nameOf } from './chain.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
 import type { CaFile, HostsFolder, Placed } from './registry-settings.ts';
 import type { Target } from './target.ts';
-import { whyNoHost } from './trust-checks.ts';
+import { unitOf, whyNoHost } from './trust-checks.ts';
 import { certificatesOf, isPrint, type View } from './view.ts';
 
 export function checkFolder(view: View): Check {
   const { host, facts, root, isInStore } = view;
   if (host === undefined) return skipped('certs.d', whyNoHost(facts));
-  const { own, byDefault, configPath } = host.registry;
+  const { own, byDefault, configPath, isConfigPathSet } = host.registry;
   const folder = own ?? byDefault;
   if (configPath.length === 0) return skipped('certs.d', 'containerd is told of no such folder (config_path)');
   if (folder === undefined) return pass('certs.d', `${configPath.join(', ')} says nothing of ${facts.target.registry}`);
@@ -30,6 +30,13 @@ export function checkFolder(view: View): Check {
       { path },
     );
   // A host's store that has the root makes it all the same.
+  if (!isConfigPathSet && holds(folder) && !isInStore)
+    return broken(
+      'ConfigPathMissing',
+      `${path} holds the root, and no config_path leads there`,
+      describeFolder(folder),
+      {},
+    );
   if (folder.hosts?.hasTable === false && holds(folder) && !isInStore) {
     const summary = `${path}/hosts.toml names the root at its top, and has no [host] table`;
     return broken('HostsTomlIgnored', summary, describeFolder(folder), { path });
@@ -61,16 +68,15 @@ export function checkSkipVerify({ host, facts }: View): Check {
   return broken('SkipVerify', `${path} tells the runtime not to verify ${facts.target.registry}`, [], { path });
 }
 
-export function checkConfig({ host, facts }: View): Check {
+export function checkConfig(view: View): Check {
+  const { host, facts } = view;
   if (host === undefined) return skipped('config', whyNoHost(facts));
-  const { configPath, configFiles, mirrors, faults } = host.registry;
-  const unit = host.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
+  const { configPath, isConfigPathSet, configFiles, mirrors, faults } = host.registry;
   const [mirror] = mirrors;
-  const isSet = configFiles.length > 0 && configPath.length > 0;
-  if (mirror !== undefined && isSet) {
+  if (mirror !== undefined && isConfigPathSet) {
     const names = mirrors.map(({ value }) => value).join(', ');
     const summary = `${mirror.path} has mirrors (${names}) and config_path (${configPath.join(':')})`;
-    return broken('MirrorsWithConfigPath', summary, [], { path: mirror.path, unit });
+    return broken('MirrorsWithConfigPath', summary, [], { path: mirror.path, unit: unitOf(view) });
   }
   const [fault] = faults;
   if (fault !== undefined) return broken('ConfigUnreadable', `${fault.path}: ${fault.value}`, [], { path: fault.path });

@@ -6,8 +6,9 @@ import type { X509Certificate } from 'node:crypto';
 import { parse as parseToml } from 'smol-toml';
 
 export interface RegistrySettings {
-  /** `config_path` of config.toml, or where it is by default; empty where the folder is not used. */
+  /** `config_path` of config.toml; or the folder that is there without it, where containerd looks by itself since 2.2; or none. */
   readonly configPath: readonly string[];
+  readonly isConfigPathSet: boolean;
   /** Files that were read for it. */
   readonly configFiles: readonly string[];
   /** Registries with `mirrors` in config.toml, with the file. */

@@ -39,7 +39,7 @@ const links: readonly Link[] = [
 
 /** A root that is in no store and no source; whether it shall be is for whoever reads this. */
 function checkUnknown(view: View, isIntercepted: boolean): Check {
-  const { chain, facts, host, sources } = view;
+  const { chain, facts, host, sources, isPublic } = view;
   if (chain === undefined) return skipped('secret', whyNoChain(facts.endpoint));
   if (chain.faults.some(isGap)) return skipped('secret', 'the chain does not lead to a root');
   if (isIntercepted) return skipped('secret', 'whether that issuer is to be trusted at all is to be decided first');
@@ -58,6 +58,10 @@ function checkUnknown(view: View, isIntercepted: boolean): Check {
       : [`the last certificate ${isSelfSigned(last) ? 'sent is it' : 'that leads there'}: ${describe(last)}`]),
     ...(isRenewed ? ['a certificate of that name is known here, with another key: the CA was renewed'] : []),
   ];
+  if (isPublic)
+    return broken('PublicRootMissing', `${issuer} is a public root, and unknown here`, evidence, {
+      unit: unitOf(view),
+    });
   return broken('UnknownRoot', `${issuer} is known nowhere here`, evidence, {});
 }
 
@@ -84,9 +88,11 @@ function checkSecret(view: View, root: Fingerprint): Check {
   const path = pathOf(view, root);
   if (path === undefined) return skipped('secret', `${name} is not in it, and elsewhere only where it is not read`);
   if (host?.withdrawn.includes(anchorName(root)) === true) {
-    const unit = host.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
     const summary = `${name} was taken away, and is trusted still through ${path}`;
-    return broken('StillTrusted', summary, [`an agent has taken ${anchorName(root)} away`], { path, unit });
+    return broken('StillTrusted', summary, [`an agent has taken ${anchorName(root)} away`], {
+      path,
+      unit: unitOf(view),
+    });
   }
   return pass('secret', `not needed: ${name} is trusted through ${path}`);
 }
@@ -154,6 +160,11 @@ function pathOf({ host, isInFolder }: View, root: Fingerprint): string | undefin
   const loose = host?.roots.find(({ certificate }) => isPrint(certificate, root))?.path;
   const folder = isInFolder ? (host?.registry.own ?? host?.registry.byDefault)?.path : undefined;
   return host?.holders.get(root) ?? loose ?? folder;
+}
+
+/** For a command to type. */
+export function unitOf({ host }: View): string {
+  return host?.unit.kind === 'known' ? host.unit.value.unit : 'containerd.service';
 }
 
 export function whyNoHost({ host }: Facts): string {

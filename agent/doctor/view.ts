@@ -33,6 +33,8 @@ export interface View {
   readonly isInStore: boolean;
   /** Whether containerd trusts it by its own folder for this registry. */
   readonly isInFolder: boolean;
+  /** A root that nobody here knows is one of the public ones. */
+  readonly isPublic: boolean;
 }
 
 /** A clock that differs by less is good enough. */
@@ -68,6 +70,7 @@ export function createView(facts: Facts): View {
     root,
     isInStore: root !== undefined && (host?.roots ?? []).some(({ certificate }) => isPrint(certificate, root)),
     isInFolder: root !== undefined && certificatesOf(folder).some((certificate) => isPrint(certificate, root)),
+    isPublic: root === undefined && judgeEndpoint(facts.endpoint, loadAll(facts.publicRoots), at)?.root !== undefined,
   };
 }
 
@@ -106,6 +109,10 @@ export function certificatesOf(folder: HostsFolder | undefined): readonly X509Ce
 
 export function isPrint(certificate: X509Certificate, print: Fingerprint): boolean {
   return fingerprintOf(certificate.raw) === print;
+}
+
+function loadAll(pems: readonly string[]): readonly X509Certificate[] {
+  return pems.map((pem) => new X509Certificate(pem));
 }
 
 function hasDateFault(chain: ChainJudgement | undefined): boolean {

@@ -18,6 +18,7 @@ import {
 
 const root = createCertificate({ subject: 'Corp Root' });
 const leaf = createLeaf(root);
+const configToml = '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n';
 
 test('a token server is judged with the same eyes', async (t) => {
   const patient = await createPatient(t);
@@ -66,6 +67,7 @@ test('a hosts.toml whose CA stands at its top without a [host] table is one that
   const folder = `/etc/containerd/certs.d/${registryHost}:${port}`;
   await patient.sandbox.write(`${folder}/corp.pem`, root.pem);
   await patient.sandbox.write(`${folder}/hosts.toml`, 'ca = "corp.pem"\n');
+  await patient.sandbox.write('/etc/containerd/config.toml', configToml);
   assertWarns(await patient.examine(`${registryHost}:${port}`), 'HostsTomlIgnored');
   await patient.sandbox.write(`${folder}/hosts.toml`, 'ca = "corp.pem"\n[host]\n');
   assert.equal((await patient.examine(`${registryHost}:${port}`)).first, undefined);
@@ -95,6 +97,9 @@ test('config.toml with mirrors and config_path keeps the runtime from serving, t
   );
   const seen = await patient.examine(`${registryHost}:${port}`);
   assertFails(seen, 'MirrorsWithConfigPath');
+  await patient.sandbox.write('/etc/containerd/config.toml', 'imports = ["/etc/containerd/conf.d/*.toml"]\n');
+  await patient.sandbox.write('/etc/containerd/certs.d/other.test/ca.crt', root.pem);
+  assert.equal((await patient.examine(`${registryHost}:${port}`)).first, undefined, 'mirrors alone are well');
   assert.match(seen.first?.summary ?? '', /conf\.d\/mirrors\.toml has mirrors \(docker\.io\)/);
 });
 

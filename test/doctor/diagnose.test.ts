@@ -18,6 +18,7 @@ import {
 const root = createCertificate({ subject: 'Corp Root' });
 const intermediate = createCertificate({ subject: 'Corp Issuing CA', issuer: root });
 const otherRoot = createCertificate({ subject: 'Other Root' });
+const configToml = '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n';
 const day = 24 * 60 * 60 * 1000;
 const past = (days: number): Date => new Date(fixedNow.getTime() - days * day);
 
@@ -157,6 +158,15 @@ test('a proxy that answers with the right name and an issuer of its own is told 
   assert.match(seen.first?.evidence.join('\n') ?? '', /public registry/);
 });
 
+test('a public root that an old store lacks is told from a proxy, at a public registry too', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const leaf = createServerCertificate(otherRoot, { subject: 'ghcr.io', names: ['ghcr.io'] });
+  const port = await startRegistry(t, { chain: [leaf] });
+  const seen = await patient.examine(`ghcr.io:${port}/team/app`, { publicRoots: [otherRoot.pem] });
+  assertFails(seen, 'PublicRootMissing');
+});
+
 test('a token server with a certificate of another CA is a link of its own', async (t) => {
   const patient = await createPatient(t);
   await patient.install([root]);
@@ -186,6 +196,8 @@ test('a root that is in `_default` alone does not reach a registry with a folder
   const patient = await createPatient(t);
   const port = await startRegistry(t, { chain: [createLeaf(root)] });
   await patient.sandbox.write('/etc/containerd/certs.d/_default/ca.crt', root.pem);
+  assertWarns(await patient.examine(`${registryHost}:${port}`), 'ConfigPathMissing');
+  await patient.sandbox.write('/etc/containerd/config.toml', configToml);
   const seen = await patient.examine(`${registryHost}:${port}`);
   assert.deepEqual([seen.first, seen.fails], [undefined, []], tell(seen));
   await patient.sandbox.write(

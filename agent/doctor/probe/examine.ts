@@ -1,5 +1,6 @@
 // Gathers all facts of one examination. The host comes first: the proxy of its runtime decides how the servers are asked.
 
+import { rootCertificates } from 'node:tls';
 import type { HostRoot } from '../../host/root.ts';
 import type { EndpointFacts, Facts } from '../facts.ts';
 import { type Environment, proxyFor } from '../proxy.ts';
@@ -15,12 +16,15 @@ export interface Examination extends ClusterQuestion, Pick<Facts, 'target' | 'no
   /** Of the shell on the node; undefined in a pod. */
   readonly shell: Environment | undefined;
   readonly parseYaml: ParseYaml;
+  /** Those of Node.js where missing. */
+  readonly publicRoots?: readonly string[];
   /** The system's own where missing. */
   readonly lookup?: Lookup;
 }
 
 export async function examine(examination: Examination, signal: AbortSignal): Promise<Facts> {
   const { target, root, parseYaml, lookup, nodeName, secret: place, now, shell, admission } = examination;
+  const { publicRoots = rootCertificates } = examination;
   const cluster = readCluster(examination, signal);
   cluster.catch(() => {}); // heard of below
   const host = await readHost(root, target.registry, parseYaml, signal);
@@ -47,6 +51,7 @@ export async function examine(examination: Examination, signal: AbortSignal): Pr
     host,
     ...(await cluster),
     nodeName,
+    publicRoots,
     secretName: `secret ${place.namespace}/${place.name}`,
     admission,
   };

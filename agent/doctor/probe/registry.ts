@@ -22,7 +22,7 @@ const configFiles = [
   '/var/lib/rancher/k3s/agent/etc/containerd/config.toml',
   '/var/lib/rancher/rke2/agent/etc/containerd/config.toml',
 ] as const;
-/** Since 2.2 containerd reads it without being told to; before, this is where everybody has it. */
+/** Where everybody has it. */
 const defaultConfigPath = '/etc/containerd/certs.d';
 const registriesFiles = ['/etc/rancher/k3s/registries.yaml', '/etc/rancher/rke2/registries.yaml'] as const;
 
@@ -57,6 +57,7 @@ export async function readRegistrySettings(
   });
   return {
     configPath,
+    isConfigPathSet: named.length > 0,
     configFiles: configs.map(({ path }) => path),
     mirrors: configs.flatMap(({ path, value }) => value.mirrors.map((mirror) => ({ path, value: mirror }))),
     own: await find(folderNames(registry)),

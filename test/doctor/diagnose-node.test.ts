@@ -11,11 +11,13 @@ import { updateStore } from '../support/sandbox.ts';
 import {
   assertFails,
   assertWarns,
+  connectTo,
   createLeaf,
   createPatient,
   type Patient,
   registryHost,
   type Seen,
+  startProxy,
   startRegistry,
   summaryOf,
   tell,
@@ -168,6 +170,22 @@ test("the runtime's proxy is the way that is tried, and one that refuses is told
   const seen = await patient.examine(`${registryHost}/app`, { shell });
   assert.equal(seen.fails[0], 'ProxyRefused', tell(seen));
   assert(!JSON.stringify(seen.checks).includes('hunter2'));
+});
+
+test("a proxy of the runtime's that answers in the server's place is told by what is seen without it", async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const direct = await startRegistry(t, { chain: [leaf] });
+  const inspected = await startRegistry(t, { chain: [createLeaf(otherRoot)] });
+  const { port } = await startProxy(t, connectTo(inspected));
+  await patient.sandbox.write(
+    `${dropIns}/proxy.conf`,
+    `[Service]\nEnvironment=HTTPS_PROXY=http://proxy.test:${port}\n`,
+  );
+  const shell = new Map([['HTTPS_PROXY', `http://proxy.test:${port}`]]);
+  const seen = await patient.examine(`${registryHost}:${direct}`, { shell });
+  assertFails(seen, 'Intercepted');
+  assert.match(evidenceOf(seen), /without http:\/\/proxy\.test:\d+ the server shows another certificate/);
 });
 
 test('servers that are wrong in other ways are told as such', async (t) => {

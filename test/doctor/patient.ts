@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { createServer } from 'node:net';
+import { connect, createServer, type Server as NetServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { parseYaml } from '../../agent/cli/manifest.ts';
 import type { DiagnosisCode } from '../../agent/doctor/catalogue.ts';
@@ -169,4 +169,44 @@ export async function closedPort(): Promise<number> {
 export function summaryOf({ checks }: Seen, name: string): string {
   const found = checks.filter((check) => check.name === name);
   return found.map(({ status, summary }) => `${status}: ${summary}`).join('\n');
+}
+
+/** What a proxy does with a connection that it lets through, to a port of this machine. */
+export function connectTo(port: number): (socket: Socket) => void {
+  return (socket) => {
+    const upstream = connect(port, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      socket.pipe(upstream).pipe(socket);
+    });
+    upstream.on('error', () => socket.destroy());
+    socket.on('error', () => upstream.destroy());
+  };
+}
+
+/** A proxy that notes what it is asked, and answers CONNECT so. */
+export async function startProxy(t: TestContext, answer: (socket: Socket) => void) {
+  const asked: (readonly [string | undefined, string | undefined])[] = [];
+  const server = createHttpServer();
+  server.on('connect', ({ url, headers }, socket: Socket) => {
+    asked.push([url, headers['proxy-authorization']]);
+    answer(socket);
+  });
+  return { asked, port: await listen(t, server) };
+}
+
+/** On loopback, until the test ends, with whoever is connected. */
+export async function listen(t: TestContext, server: NetServer): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+  });
+  server.on('tlsClientError', () => {});
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return portOf(server);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { formatServer, parseTarget } from '../../agent/doctor/target.ts';
 
 /** What was typed, and what it was taken for: kind, registry, server, repository. */
@@ -57,4 +58,17 @@ test('a server is shown without the port that goes without saying, and IPv6 in b
   assert.equal(formatServer({ scheme: 'https', host: 'a.test', port: 443 }), 'a.test');
   assert.equal(formatServer({ scheme: 'http', host: 'a.test', port: 443 }), 'a.test:443');
   assert.equal(formatServer({ scheme: 'https', host: '::1', port: 5000 }), '[::1]:5000');
+});
+
+test('whatever is typed is a target or a problem that is told', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.webUrl(), fc.domain()), (text) => {
+      try {
+        const { server } = parseTarget(text);
+        assert(server.host !== '' && server.port > 0 && server.port < 65_536);
+      } catch (error) {
+        assert.match(String(error), /expected an image, HOST:PORT or a URL, got/);
+      }
+    }),
+  );
 });

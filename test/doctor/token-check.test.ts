@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { parseChallenge } from '../../agent/doctor/token-check.ts';
 
 test('a challenge names the token server, and what is asked of it for this image', () => {
@@ -30,4 +31,32 @@ test('what is no Bearer with a URL sends nowhere', () => {
 test('credentials in a realm are neither shown nor sent', () => {
   const found = parseChallenge('Bearer realm="https://user:secret@auth.corp/token"', '');
   assert.deepEqual([found?.realm, found?.path], ['https://auth.corp/token', '/token']);
+});
+
+test('whatever a server sends as a challenge is one, or none', () => {
+  const parts = fc.constantFrom(
+    'Bearer ',
+    'realm=',
+    '"https://',
+    'auth.test',
+    ':99999',
+    '/',
+    '\\',
+    '"',
+    ',',
+    'service=',
+    '%',
+  );
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.array(parts).map((words) => words.join('')),
+      ),
+      (challenge) => {
+        const found = parseChallenge(challenge, 'app');
+        assert(found === undefined || found.path.startsWith('/'));
+      },
+    ),
+  );
 });

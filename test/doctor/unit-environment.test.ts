@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { addEnvironmentFile, parseUnit } from '../../agent/doctor/unit-environment.ts';
 
 function variablesOf(...texts: readonly string[]): Readonly<Record<string, string>> {
@@ -44,4 +45,25 @@ test('environment files are listed, and set more than the unit does', () => {
   const all = addEnvironmentFile(variables, { path: '/etc/default/x', text: '# C=0\nB="3 4"\nexport D=5\nnonsense\n' });
   const values = Object.fromEntries([...all].map(([name, { value }]) => [name, value]));
   assert.deepEqual(values, { A: '1', B: '3 4', D: '5' });
+});
+
+test('whatever stands in a unit is read to its end', () => {
+  const parts = fc.constantFrom(
+    '[Service]\n',
+    'Environment=',
+    'A=1',
+    ' ',
+    '"',
+    "'",
+    '\\',
+    '\n',
+    '#',
+    'EnvironmentFile=',
+  );
+  fc.assert(
+    fc.property(fc.array(parts), (words) => {
+      const { variables } = parseUnit([{ path: '/unit', text: words.join('') }]);
+      for (const name of variables.keys()) assert.notEqual(name, '');
+    }),
+  );
 });

@@ -40,6 +40,8 @@ export async function probeEndpoint(
   const hop = proxy === undefined ? server : proxyServer(proxy);
   const shown = proxy === undefined ? undefined : maskProxy(proxy);
   const nothing = { server, proxy: shown, tcp: notReached, tls: notReached, http: notReached } as const;
+  if (hop === undefined)
+    return { ...nothing, dns: { kind: 'needless', why: `${shown} is no HTTP proxy, and the doctor speaks no other` } };
   const within = (): AbortSignal => AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   const dns = await resolve(hop.host, lookup, within());
   if (dns.kind === 'failed') return { ...nothing, dns };
@@ -200,10 +202,11 @@ async function lookUp(name: string): Promise<readonly string[]> {
   return (await systemLookup(name, { all: true })).map(({ address }) => address);
 }
 
-function proxyServer(proxy: string): Server {
-  const { hostname, port, protocol } = new URL(proxy);
-  const scheme = protocol === 'https:' ? 'https' : 'http';
-  return { scheme, host: hostname.replaceAll(/^\[|\]$/g, ''), port: Number(port) || (scheme === 'https' ? 443 : 80) };
+/** Undefined for one that wants to be spoken to in another way than plain HTTP: SOCKS, or TLS. */
+function proxyServer(proxy: string): Server | undefined {
+  if (!URL.canParse(proxy) || new URL(proxy).protocol !== 'http:') return undefined;
+  const { hostname, port } = new URL(proxy);
+  return { scheme: 'http', host: hostname.replaceAll(/^\[|\]$/g, ''), port: Number(port) || 80 };
 }
 
 /** Resolves with the event, rejects with an error, an early end, or the signal. */

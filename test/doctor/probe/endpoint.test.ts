@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer as createHttpServer, type RequestListener } from 'node:http';
-import { connect, createServer, type Server as NetServer, type Socket } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import type { RequestListener } from 'node:http';
+import { createServer, type Socket } from 'node:net';
+import { test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import type { EndpointFacts } from '../../../agent/doctor/facts.ts';
 import { type ProbeOptions, probeEndpoint } from '../../../agent/doctor/probe/endpoint.ts';
 import { createCertificate, createServerCertificate, fixedNow } from '../../support/certificates.ts';
-import { portOf, startRegistry } from '../patient.ts';
+import { connectTo, listen, startProxy, startRegistry } from '../patient.ts';
 
 const root = createCertificate({ subject: 'Root' });
 const inter = createCertificate({ subject: 'Inter', issuer: root });
@@ -116,14 +115,7 @@ test('a body that never ends is not read', async (t) => {
 
 test('through a proxy it is the proxy whose name is resolved, and the server that is asked for its chain', async (t) => {
   const port = await startRegistry(t, { chain: [leaf, inter] });
-  const proxy = await startProxy(t, (socket) => {
-    const upstream = connect(port, '127.0.0.1', () => {
-      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      socket.pipe(upstream).pipe(socket);
-    });
-    upstream.on('error', () => socket.destroy());
-    socket.on('error', () => upstream.destroy());
-  });
+  const proxy = await startProxy(t, connectTo(port));
   const seen = await probe(443, { proxy: `http://user:secret@proxy.test:${proxy.port}` });
   assert.deepEqual(subjectsOf(seen), ['CN=registry.test', 'CN=Inter'], JSON.stringify(seen));
   assert.deepEqual(
@@ -143,28 +135,9 @@ test('a proxy that refuses is told with its answer', async (t) => {
 /** After the handshake, without a word of HTTP. */
 const hangUp = (socket: Socket): void => void socket.end();
 
-async function startProxy(t: TestContext, answer: (socket: Socket) => void) {
-  const asked: (readonly [string | undefined, string | undefined])[] = [];
-  const server = createHttpServer();
-  server.on('connect', ({ url, headers }, socket: Socket) => {
-    asked.push([url, headers['proxy-authorization']]);
-    answer(socket);
-  });
-  return { asked, port: await listen(t, server) };
-}
-
-async function listen(t: TestContext, server: NetServer): Promise<number> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-  });
-  server.on('tlsClientError', () => {});
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return portOf(server);
-}
+test('a proxy that speaks no HTTP is not gone to, and nothing is said of the server', async () => {
+  for (const proxy of ['socks5://proxy.test:1080', 'https://proxy.test:3128', 'http://[']) {
+    const { dns, tcp, tls } = await probe(443, { proxy });
+    assert.deepEqual([dns.kind, tcp.kind, tls.kind], ['needless', 'not-reached', 'not-reached'], proxy);
+  }
+});

@@ -24,10 +24,10 @@ export function checkRuntime(view: View): Check {
   if (isPlanned('rebuild-store') || record.rebuild === undefined) return judgeByTimes(view, host);
   if (isPlanned('restart-runtime'))
     return broken('RuntimeStale', `${unit} runs since before the store was as it is`, evidence, { unit });
-  // Records are about what is ours; somebody else may have brought this root into the store since.
+  // Records are about what is ours: whether a root of somebody else's was loaded, none of them tells.
   const isOurs =
     view.root === undefined || store.anchors.some(({ certificate }) => certificate?.fingerprint === view.root);
-  if (!isOurs && record.loaded?.version !== store.version) return judgeByTimes(view, host);
+  if (!isOurs && view.isInStore) return judgeByTimes(view, host);
   return pass('runtime', `${unit} has loaded the store as it is`, evidence);
 }
 

@@ -121,8 +121,10 @@ test('a restart is told with when it was, and whether it was an agent that asked
 
 test('a store that an administrator wrote after the runtime was started may not be loaded', async (t) => {
   const patient = await createPatient(t);
+  await patient.install([otherRoot]);
   await patient.sandbox.write('/usr/local/share/ca-certificates/admins.crt', root.pem);
   await updateStore(patient.sandbox.root);
+  await patient.install([otherRoot]); // an agent notes that the process is good for what is its own
   const port = await startRegistry(t, { chain: [leaf] });
   // Started at boot, when the store was not written yet.
   await patient.sandbox.write('/run/sandbox/started-at', '1000000\n');

@@ -94,6 +94,6 @@ function formatDiagnosis({ check, status, code, summary, evidence, remedy, comma
     `  ${printable(summary)}`,
     ...evidence.map((line) => `  · ${printable(line)}`),
     `Do:   ${printable(remedy ?? '')}`,
-    `Type: ${paint('bold', printable(command ?? ''))}`,
+    `${/^(?:kubectl|node-trust) /.test(command ?? '') ? 'Type' : 'Type, on the node'}: ${paint('bold', printable(command ?? ''))}`,
   ];
 }

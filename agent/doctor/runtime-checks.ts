@@ -23,12 +23,12 @@ export function checkRuntime(view: View): Check {
   // Without a record that ends, a rebuild is planned as well, and what is known is no more than times.
   if (isPlanned('rebuild-store') || record.rebuild === undefined) return judgeByTimes(view, host);
   if (isPlanned('restart-runtime'))
-    return broken('RuntimeStale', `${unit} runs since before the store was as it is`, evidence, { unit });
+    return broken('RuntimeStale', `${unit} was started before the store was what it is now`, evidence, { unit });
   // Records are about what is ours: whether a root of somebody else's was loaded, none of them tells.
   const isOurs =
     view.root === undefined || store.anchors.some(({ certificate }) => certificate?.fingerprint === view.root);
   if (!isOurs && view.isInStore) return judgeByTimes(view, host);
-  return pass('runtime', `${unit} has loaded the store as it is`, evidence);
+  return pass('runtime', `${unit} has loaded the store that is there`, evidence);
 }
 
 /** By when the unit was started and the store was written: enough for a warning, no more. */

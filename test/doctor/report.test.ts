@@ -41,9 +41,14 @@ Broken: dns, NameNotFound
   no address
   · seen
 Do:   Mend it.
-Type: getent ahosts x
+Type, on the node: getent ahosts x
 `,
   );
+});
+
+test('a command that needs no node is not sent to one', () => {
+  for (const command of ['kubectl describe node x', 'node-trust doctor x'])
+    assert(formatReport(report({ ...fail, command }), plain).endsWith(`\nType: ${command}\n`), command);
 });
 
 test('a report without a fault says so, and how much could not be looked at', () => {

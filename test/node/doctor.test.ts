@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { podProgram } from '../../agent/cli/doctor-on-node.ts';
 import type { Report } from '../../agent/doctor/report.ts';
 import { createCertificate } from '../support/certificates.ts';
 import { syncedWith } from '../support/cluster.ts';
 import type { Registry } from './support/registry.ts';
-import { type NodeStage, type RunningAgent, setNodeStage } from './support/stage.ts';
+import { type RunningAgent, setNodeStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 const other = createCertificate({ subject: 'Other Root' });
@@ -14,11 +15,8 @@ const dropIn = '/etc/systemd/system/containerd.service.d/50-doctor.conf';
 const restart = 'systemctl daemon-reload && systemctl restart containerd.service';
 
 /** As `kubectl exec` runs it in the pod. */
-async function ask({ node }: NodeStage, agent: RunningAgent, target: string): Promise<Report> {
-  const find = `ctr -n k8s.io tasks ls | awk '$2 == ${await agent.pid()} { print $1 }'`;
-  const program = 'node --jitless /usr/local/lib/node-trust.mjs doctor --json';
-  const command = `ctr -n k8s.io tasks exec --exec-id doctor-$$ $(${find}) ${program} ${target}`;
-  const { stdout, stderr } = await node.exec(command);
+async function ask(agent: RunningAgent, target: string): Promise<Report> {
+  const { stdout, stderr } = await agent.exec([...podProgram, 'doctor', '--json', target]);
   assert.match(stdout, /^\{/, stderr);
   return JSON.parse(stdout) as Report;
 }
@@ -30,7 +28,7 @@ test('the doctor names the link from which containerd suffers, and none where it
   await stage.says(syncedWith());
   /** What containerd says, and what the doctor says. */
   const both = async (asked: Registry): Promise<readonly [string, string | undefined]> => {
-    const { diagnosis, checks } = await ask(stage, agent, asked.image);
+    const { diagnosis, checks } = await ask(agent, asked.image);
     const fails = checks.filter(({ status }) => status === 'fail').map(({ code }) => code);
     assert.deepEqual(fails, diagnosis?.status === 'fail' ? [diagnosis.code] : [], JSON.stringify(checks, null, 1));
     return [await stage.pull(asked), diagnosis?.code];

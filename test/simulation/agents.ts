@@ -13,15 +13,17 @@ import { lockHost } from '../../agent/host/lock.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
 import type { Log } from '../../agent/log.ts';
 import { createAgentFiles, never } from './agent-files.ts';
-import { readCertificates } from './certificates.ts';
 import type { Clock } from './clock.ts';
 import { type Cluster, nodeName, poolLabel, secretName } from './cluster.ts';
 import type { Disk, DiskNode } from './disk.ts';
 import type { Node } from './node.ts';
-import { graceMs, type Promises, type Suspect } from './promises.ts';
+import type { Suspect } from './promises/court.ts';
+import { graceMs } from './promises/wanted.ts';
+import type { Promises } from './promises.ts';
 import type { Random } from './random.ts';
 import { type Actor, actors } from './stand-ins.ts';
 import { bundlePath } from './store-tool.ts';
+import { bundledPrints } from './store-views.ts';
 
 export interface AgentProcess extends Suspect {
   readonly hasEnded: boolean;
@@ -127,8 +129,6 @@ export function createAgents(options: AgentsOptions): Agents {
 
   function createWorld(process: AgentProcess & Actor): AgentWorld {
     const rebuild = { startedAt: 0 };
-    const bundled = (): ReadonlySet<string> =>
-      new Set(readCertificates(node.disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
     const caller = {
       passes(call: string, isWrite: boolean) {
         if (!process.isDead) onCall(isWrite);
@@ -141,7 +141,7 @@ export function createAgents(options: AgentsOptions): Agents {
       },
       changing(call: string, path: string, change: () => void) {
         options.onWork();
-        const before = call === 'rename' && path === bundlePath ? bundled() : undefined;
+        const before = call === 'rename' && path === bundlePath ? bundledPrints(node.disk) : undefined;
         promises.changing(process, call, path, change);
         if (before !== undefined) promises.rebuilt(rebuild.startedAt, before);
       },

@@ -5,9 +5,10 @@ import { bootFile } from '../../agent/host/boot.ts';
 import { certificate, machineNames, nameOf, ownNames, readCertificates } from './certificates.ts';
 import type { Cluster, SecretContent } from './cluster.ts';
 import type { Disk } from './disk.ts';
-import { type Promises } from './promises.ts';
+import type { Promises } from './promises.ts';
 import type { ServiceManager } from './service.ts';
 import { anchorsFolder, bundlePath, lookUp, storeFolder } from './store-tool.ts';
+import { bundledPrints, linkedPrints } from './store-views.ts';
 
 export interface End {
   readonly disk: Disk;
@@ -39,7 +40,7 @@ export function findUnconverged({
   if (said !== expected) {
     return `the Node says ${said} (${annotations.get('node-trust-agent/message')}), not ${expected}`;
   }
-  if (file === undefined && promises.ofFile.size > 0) return 'the grace of a file that is gone has not ended';
+  if (file === undefined && promises.wanted.ofFile.size > 0) return 'the grace of a file that is gone has not ended';
   const anchors = new Set(
     disk
       .names(anchorsFolder)
@@ -49,15 +50,17 @@ export function findUnconverged({
   const isCertain = (secret?.kind === 'empty' && !isFileBroken) || !hasLostAgents;
   const named = secret?.kind === 'good' ? secret.names.map((name) => certificate(name).fingerprint) : [];
   const machines = new Set(machineNames.map((name) => certificate(name).fingerprint));
-  const lastOfFile = hasLostAgents ? new Set([...anchors].filter((print) => machines.has(print))) : promises.ofFile;
+  const lastOfFile = hasLostAgents
+    ? new Set([...anchors].filter((print) => machines.has(print)))
+    : promises.wanted.ofFile;
   const together = [...named, ...(isFileBroken ? lastOfFile : ofFile)];
-  const wanted = isFollowed ? new Set(together) : isCertain ? promises.desired : anchors;
-  const bundle = new Set(readCertificates(disk.read(bundlePath)).map(({ fingerprint }) => fingerprint));
+  const wanted = isFollowed ? new Set(together) : isCertain ? promises.wanted.desired : anchors;
+  const bundle = bundledPrints(disk);
   const ours = new Set(ownNames.map((name) => certificate(name).fingerprint));
   // What somebody has under another name is his, and in the bundle when he has run the tool.
-  const foreign = new Set([...promises.linkedPrints()].filter((print) => !ours.has(print)));
+  const foreign = new Set([...linkedPrints(disk)].filter((print) => !ours.has(print)));
   // One as long as it should be is taken for whole: what somebody has put there instead is his.
-  const isShort = bundle.size < promises.linkedPrints().size + wanted.size;
+  const isShort = bundle.size < linkedPrints(disk).size + wanted.size;
   const isAtWork = disk.find(`${bundlePath}.new`) !== undefined;
   const found = lookUp(disk, storeFolder);
   const { process, isActive } = services;
@@ -80,7 +83,7 @@ export function findUnconverged({
   }
 
   function surplus(what: string, loaded: ReadonlySet<string>): string | undefined {
-    const extra = [...promises.everGood].find(
+    const extra = [...promises.wanted.everGood].find(
       (print) => loaded.has(print) && !wanted.has(print) && !promises.exempt.has(print),
     );
     return extra === undefined ? undefined : `the ${what} still trusts ${nameOf(extra)}`;

@@ -62,8 +62,24 @@ export interface Disk {
 
 const writtenBackMs = 30_000;
 
+/** Without a stack, which costs more than the call: most of what an agent looks for is not there. */
 export function failWith(code: DiskFault, call: string): Error {
-  return Object.assign(new Error(`${code}: ${call}`), { code });
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  const error = Object.assign(new Error(`${code}: ${call}`), { code });
+  Error.stackTraceLimit = stackTraceLimit;
+  return error;
+}
+
+const split = new Map<string, readonly string[]>();
+
+/** Few paths are asked for often. */
+function partsOf(path: string): readonly string[] {
+  const before = split.get(path);
+  if (before !== undefined) return before;
+  const parts = path.split('/').filter((part) => part !== '');
+  if (split.size < 10_000) split.set(path, parts);
+  return parts;
 }
 
 export function createDisk(clock: Clock): Disk {
@@ -82,8 +98,7 @@ export function createDisk(clock: Clock): Disk {
 
   function find(path: string): DiskNode | undefined {
     let node: DiskNode | undefined = top;
-    for (const part of path.split('/')) {
-      if (part === '') continue;
+    for (const part of partsOf(path)) {
       if (node?.kind !== 'folder') return undefined;
       node = node.children.get(part);
     }
@@ -184,7 +199,7 @@ export function createDisk(clock: Clock): Disk {
     makeFolders(path) {
       let first: string | undefined;
       let at = '';
-      for (const part of path.split('/').filter((component) => component !== '')) {
+      for (const part of partsOf(path)) {
         at += `/${part}`;
         const node = find(at);
         if (node !== undefined && node.kind !== 'folder') throw failWith('EEXIST', at);

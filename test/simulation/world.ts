@@ -7,7 +7,8 @@ import { createClock } from './clock.ts';
 import { createCluster } from './cluster.ts';
 import { findUnconverged } from './convergence.ts';
 import { createNode } from './node.ts';
-import { type Broken, createPromises, stateFolder } from './promises.ts';
+import { type Broken, recordsPath } from './promises/court.ts';
+import { createPromises } from './promises.ts';
 import { createRandom } from './random.ts';
 import { type Action, describeAction, describeEvent, type Schedule, type ScheduledEvent } from './schedule.ts';
 
@@ -202,8 +203,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
 
   /** As an agent reads them that was made before these fields were. */
   function forgetNewerFields(): void {
-    const path = `${stateFolder}/state.json`;
-    const text = node.disk.read(path)?.toString('utf8');
+    const text = node.disk.read(recordsPath)?.toString('utf8');
     if (text === undefined) return;
     const newer = new Set([
       'withdrawn',
@@ -221,7 +221,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
       const isTop = typeof this === 'object' && this !== null && 'runtime' in this;
       return newer.has(key) && !(key === 'version' && isTop) ? undefined : value;
     }) as object;
-    node.disk.put(path, `${JSON.stringify(whole)}\n`);
+    node.disk.put(recordsPath, `${JSON.stringify(whole)}\n`);
     node.disk.syncAll();
     promises.disturbed();
     promises.forgetWithdrawn();

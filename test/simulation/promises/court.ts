@@ -1,0 +1,43 @@
+// What the judges of single promises share: the world as it is seen from outside, and the order of what happens in it.
+
+import type { Clock } from '../clock.ts';
+import type { Disk } from '../disk.ts';
+import type { RuntimeProcess } from '../service.ts';
+
+export interface Broken {
+  readonly promise: string;
+  readonly seen: string;
+}
+
+/** A process of the agent, as it is judged. */
+export interface Suspect {
+  readonly isDead: boolean;
+  /** The moment in which it last began to look at the host. */
+  lookedAt: number;
+  hasSeenLabel: boolean;
+  /** Since when it has been told that the label is gone. */
+  unlabelledSinceMs: number | undefined;
+  isMember: boolean;
+  /** NotFound in a row. */
+  absences: number;
+  /** The first of them. */
+  absentSince: { readonly wallMs: number; readonly elapsedMs: number };
+  /** What it was told and has not acted upon, in order: lost where it dies before. */
+  told: (() => void)[];
+}
+
+export interface Court {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly runtime: () => { readonly process: RuntimeProcess | undefined; readonly isActive: boolean };
+  breaks(promise: string, seen: string): void;
+  /** Each is later than all before it. */
+  moment(): number;
+  /** When somebody other than the agent has last changed the store, the runtime, or the agent's own memory. */
+  disturbedAt: number;
+  /** Certificates whose trust may have come from, or be lost track of by, somebody else. */
+  readonly exempt: Set<string>;
+}
+
+export const stateFolder = '/var/lib/node-trust-agent';
+export const recordsPath = `${stateFolder}/state.json`;

@@ -1,0 +1,131 @@
+// Synced is proof: what the Node says is compared with what is in the bundle and what the running process has really loaded,
+// and a proof that nothing has happened to since outlives a power failure.
+
+import { createHash } from 'node:crypto';
+import { nameOf, readCertificates } from '../certificates.ts';
+import { storeFolder } from '../store-tool.ts';
+import { bundledPrints, hasAnchor, type Prints, standingPrints } from '../store-views.ts';
+import { type Court, recordsPath, type Suspect } from './court.ts';
+import type { Wanted } from './wanted.ts';
+
+export interface Proof {
+  /** The certificates of the last Synced, and the process that had them. */
+  readonly last: { readonly named: Prints; readonly invocationId: string; readonly by: Suspect } | undefined;
+  /** The store was another since: a process that loads at its first use may have that. */
+  readonly hasChangedSince: boolean;
+  /** Proven once, and still desired: nothing but its source takes it away. */
+  isKept(print: string): boolean;
+  /** The Node says Synced. */
+  synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): void;
+  anchorChanges(call: string, print: string | undefined): void;
+  /** What was taken away for good. */
+  leaves(print: string): void;
+  /** The agent itself has written the bundle: what others write they do not sync. */
+  rebuilt(): void;
+  /** What was proven may not be so any more. */
+  ends(): void;
+  /** The records say nothing of it any more. */
+  forget(): void;
+  booted(): void;
+}
+
+export function createProof(court: Court, wanted: Wanted): Proof {
+  const { disk, runtime, breaks, exempt } = court;
+  let last: Proof['last'];
+  /** Those of it that were withdrawn since. */
+  const left = new Set<string>();
+  let hasChangedSince = false;
+  let rebuiltAt = 0;
+  /** The certificates of a Synced that nothing has happened to since. */
+  let proven: Prints | undefined;
+
+  function findLie(named: Prints, digest: string | null | undefined): string | undefined {
+    const { desired, everGood, isDesired } = wanted;
+    const names = (prints: Iterable<string>): string => [...prints].map(nameOf).join(', ') || 'nothing';
+    if (digest !== digestOf(named)) return `the bundle's digest is not that of ${names(named)}`;
+    if (!isDesired(named)) return `it names ${names(named)}, and the source said ${names(desired)}`;
+    const bundle = bundledPrints(disk);
+    for (const print of named) if (!bundle.has(print)) return `${nameOf(print)} is not in the bundle`;
+    const { process, isActive } = runtime();
+    if (named.size > 0 && !isActive) return 'the runtime does not run';
+    const pool = process?.pool ?? { bundle, beside: bundle };
+    for (const print of named) if (!pool.bundle.has(print)) return `the runtime did not load ${nameOf(print)}`;
+    if (process === undefined) return undefined;
+    const beside = readCertificates(disk.read(`${storeFolder}/.somebody`)).map(({ fingerprint }) => fingerprint);
+    const foreign = new Set([...standingPrints(disk), ...beside]);
+    for (const print of everGood) {
+      const isLoaded = pool.bundle.has(print) || pool.beside.has(print);
+      if (isLoaded && !named.has(print) && !foreign.has(print) && !exempt.has(print))
+        return `the runtime still trusts ${nameOf(print)}, which was taken away`;
+    }
+    return undefined;
+  }
+
+  return {
+    get last() {
+      return last;
+    },
+    get hasChangedSince() {
+      return hasChangedSince;
+    },
+    isKept: (print) => wanted.desired.has(print) && last?.named.has(print) === true && !left.has(print),
+    synced(suspect, annotations) {
+      const named = namedIn(annotations['node-trust-agent/details']);
+      const lie = findLie(named, annotations['node-trust-agent/bundle']);
+      const { process } = runtime();
+      if (lie === undefined && process !== undefined) {
+        last = { named, invocationId: process.invocationId, by: suspect };
+        hasChangedSince = false;
+        left.clear();
+      }
+      if (lie === undefined) proven = rebuiltAt > court.disturbedAt ? named : undefined;
+      else if (suspect.lookedAt > court.disturbedAt) breaks('Synced is proof', lie);
+    },
+    anchorChanges(call, print) {
+      proven = undefined;
+      if (print !== undefined && (call === 'unlink' || last?.named.has(print) !== true)) hasChangedSince = true;
+    },
+    leaves: (print) => void left.add(print),
+    rebuilt() {
+      rebuiltAt = court.moment();
+    },
+    ends() {
+      proven = undefined;
+    },
+    forget() {
+      last = undefined;
+    },
+    booted() {
+      if (proven === undefined) return;
+      const bundle = bundledPrints(disk);
+      const standing = standingPrints(disk);
+      const lost = [...proven].find((print) => !bundle.has(print) || !hasAnchor(disk, print));
+      if (lost !== undefined) breaks('Synced outlives a power failure', `${nameOf(lost)} is lost`);
+      const back = [...wanted.withdrawn].find(
+        (print) => bundle.has(print) && !standing.has(print) && !exempt.has(print),
+      );
+      if (back !== undefined) breaks('withdrawn means gone', `${nameOf(back)} is back after a power failure`);
+      if (proven.size > 0 && !isJson(disk.read(recordsPath)))
+        breaks('Synced outlives a power failure', "the agent's records are lost");
+    },
+  };
+}
+
+/** As docs/architecture.md has it: SHA-256 over the sorted fingerprints, each followed by one LF. */
+function digestOf(prints: Prints): string {
+  const lines = [...prints].sort().map((print) => `${print}\n`);
+  return `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`;
+}
+
+function namedIn(details: string | null | undefined): Prints {
+  const parsed = JSON.parse(details ?? '{}') as { readonly certificates?: readonly { readonly fingerprint: string }[] };
+  return new Set((parsed.certificates ?? []).map(({ fingerprint }) => fingerprint));
+}
+
+function isJson(content: Buffer | undefined): boolean {
+  try {
+    return typeof JSON.parse(content?.toString('utf8') ?? '') === 'object';
+  } catch {
+    return false;
+  }
+}

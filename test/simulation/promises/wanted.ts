@@ -1,0 +1,198 @@
+// What the host is to trust, by what an agent was told and has kept in mind: a set counts from the moment in which the agent
+// acts upon it, and what was not synced to its records is forgotten with a power failure. It breaks no promise itself.
+
+import { createHash } from 'node:crypto';
+import { certificate, readCertificates } from '../certificates.ts';
+import { nodeName, type Served } from '../cluster.ts';
+import type { Prints } from '../store-views.ts';
+import { type Court, recordsPath, type Suspect, stateFolder } from './court.ts';
+
+export const graceMs = 10 * 60_000;
+/** Longer by a share that a hash of the node's name gives. */
+const longestGraceMs = graceMs * (1 + (0.2 * createHash('sha256').update(nodeName).digest().readUInt32BE()) / 2 ** 32);
+const leaveConfirmMs = 10_000;
+
+export interface Wanted {
+  readonly desired: Prints;
+  /** The part of it that the machine's own file wants. */
+  readonly ofFile: Prints;
+  /** All that an admitted set has ever named. */
+  readonly everGood: ReadonlySet<string>;
+  /** Taken off the host, and named by no set since. */
+  readonly withdrawn: Set<string>;
+  readonly isLeaving: boolean;
+  isDesired(prints: Prints | undefined): boolean;
+  served(suspect: Suspect, served: Served): void;
+  /** The machine's own file, as an agent has read it; undefined: it is not there. */
+  fileServed(suspect: Suspect, text: string | undefined): void;
+  nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
+  /** It keeps in mind what it was told before it acts upon it. */
+  acts(suspect: Suspect): void;
+  /** It takes away what came from the cluster, if it has left the pool. */
+  leaves(suspect: Suspect): void;
+  /** It says that it is done. */
+  saysLeft(): void;
+  /** Around its writing of its records. */
+  notes(suspect: Suspect, write: () => void): void;
+  syncs(path: string): void;
+  powerFailed(): void;
+}
+
+/** What an agent was told and has kept in mind. */
+interface Believed {
+  readonly ofSecret: Prints;
+  readonly ofFile: Prints;
+  readonly fileGoneSinceMs: number | undefined;
+  readonly onDelete: 'grace' | 'remove';
+  readonly goneSinceMs: number | undefined;
+  readonly isLeaving: boolean;
+}
+
+export function createWanted({ disk, clock }: Court, onChange: () => void): Wanted {
+  let believed: Believed = {
+    ofSecret: new Set(),
+    ofFile: new Set(),
+    fileGoneSinceMs: undefined,
+    onDelete: 'grace',
+    goneSinceMs: undefined,
+    isLeaving: false,
+  };
+  let desired: Prints = new Set();
+  let leaver: Suspect | undefined;
+  /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
+  let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
+  const everGood = new Set<string>();
+  const withdrawn = new Set<string>();
+
+  const isDesired = (prints: Prints | undefined): boolean =>
+    prints?.size === desired.size && [...prints].every((print) => desired.has(print));
+  const union = ({ ofSecret, ofFile }: Believed): Prints => new Set([...ofSecret, ...ofFile]);
+
+  function believe(change: Partial<Believed>): void {
+    believed = { ...believed, ...change };
+    const next = union(believed);
+    if (!isDesired(next)) onChange();
+    desired = next;
+  }
+
+  function admit(prints: Prints): void {
+    for (const print of prints) {
+      everGood.add(print);
+      withdrawn.delete(print);
+    }
+  }
+
+  /** All of the cluster's; a file that is gone has no grace then. */
+  function leave(): void {
+    const { fileGoneSinceMs, ofFile } = believed;
+    believe({ ofSecret: new Set(), ofFile: fileGoneSinceMs === undefined ? ofFile : new Set() });
+  }
+
+  function believeFile(text: string | undefined, now: number): void {
+    const isGone = text === undefined;
+    const prints = new Set(readCertificates(Buffer.from(text ?? '')).map(({ fingerprint }) => fingerprint));
+    const since = isGone ? Math.min(believed.fileGoneSinceMs ?? now, now) : undefined;
+    believe({ fileGoneSinceMs: since });
+    if (since !== undefined && now < since + longestGraceMs - 1_000) return;
+    if (prints.size === 0 && !isGone) return; // broken: its last good set stays
+    admit(prints);
+    believe({ ofFile: prints });
+  }
+
+  function believeSecret(said: Served, isGone: boolean, now: number, since: number): void {
+    if (said.kind !== 'failure' && said.kind !== 'absent' && said.kind !== 'empty') believe({ goneSinceMs: undefined });
+    if ('onDelete' in said) believe({ onDelete: said.onDelete });
+    if (said.kind === 'good') {
+      const prints = new Set(said.names.map((name) => certificate(name).fingerprint));
+      admit(prints);
+      believe({ ofSecret: prints });
+    }
+    if (!isGone) return;
+    const goneSinceMs = Math.min(believed.goneSinceMs ?? since, now);
+    believe({ goneSinceMs });
+    if (believed.onDelete === 'remove' || now >= goneSinceMs + longestGraceMs - 1_000) believe({ ofSecret: new Set() });
+  }
+
+  /** What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back. */
+  function hasForgotten(): boolean {
+    const records = JSON.parse(disk.read(recordsPath)?.toString() ?? '{}') as { source?: { certificates: unknown[] } };
+    return records.source?.certificates.length === 0;
+  }
+
+  function acts(suspect: Suspect): void {
+    for (const believes of suspect.told.splice(0)) believes();
+  }
+
+  return {
+    get desired() {
+      return desired;
+    },
+    get ofFile() {
+      return believed.ofFile;
+    },
+    get isLeaving() {
+      return believed.isLeaving;
+    },
+    everGood,
+    withdrawn,
+    isDesired,
+    acts,
+    served(suspect, said) {
+      suspect.absences = said.kind === 'absent' ? suspect.absences + 1 : 0;
+      if (suspect.absences === 1)
+        suspect.absentSince = { wallMs: clock.wall().getTime(), elapsedMs: clock.elapsedMs() };
+      const isGone = said.kind === 'empty' || suspect.absences >= 2;
+      const at = clock.wall().getTime();
+      // The read that confirms follows at once, and the clock may be set between the two.
+      const { wallMs, elapsedMs } = suspect.absentSince;
+      const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
+      suspect.told.push(() => believeSecret(said, isGone, at, since));
+    },
+    fileServed(suspect, text) {
+      const at = clock.wall().getTime();
+      suspect.told.push(() => believeFile(text, at));
+    },
+    nodeServed(suspect, isEnabled) {
+      suspect.told = []; // what it has not kept in mind in its last pass it has not taken up
+      if (isEnabled === true) {
+        suspect.hasSeenLabel = true;
+        if (leaver === undefined || leaver.isDead || leaver === suspect) believe({ isLeaving: false });
+      }
+      suspect.isMember = isEnabled ?? suspect.hasSeenLabel;
+      if (isEnabled !== false) {
+        suspect.unlabelledSinceMs = undefined;
+        return;
+      }
+      const now = clock.elapsedMs();
+      suspect.unlabelledSinceMs ??= now;
+      if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
+      suspect.told.push(() => {
+        believe({ isLeaving: true });
+        leaver = suspect;
+      });
+    },
+    leaves(suspect) {
+      if (believed.isLeaving && !suspect.isMember) leave();
+    },
+    saysLeft() {
+      if (believed.isLeaving) leave();
+    },
+    notes(suspect, write) {
+      const before = believed;
+      acts(suspect);
+      write();
+      if (believed.isLeaving && !suspect.isMember && hasForgotten()) leave();
+      unsynced = { before, text: disk.read(recordsPath)?.toString() };
+    },
+    syncs(path) {
+      if (path === stateFolder) unsynced = undefined;
+    },
+    powerFailed() {
+      if (unsynced !== undefined && unsynced.text !== disk.read(recordsPath)?.toString()) {
+        believed = unsynced.before;
+        desired = union(believed);
+      }
+      unsynced = undefined;
+    },
+  };
+}

@@ -58,7 +58,7 @@ export function findDrift(
   } else if (!isOwnRebuild && store.returned.length > 0) {
     rebuilt.push({ kind: 'bundle', path: bundlePath, seen: 'a certificate that was taken away was in it again' });
   }
-  const left = store.derived.filter((name) => !wanted.has(name) && !proven.has(name));
+  const left = store.derived.filter((name) => !wanted.has(name) && !proven.has(name) && !anchors.has(name));
   const unfound = settled.filter(({ fingerprint }) => {
     const name = anchorName(fingerprint);
     return isIntact(fingerprint, name) && store.bundle.has(fingerprint) && !store.indexed.has(fingerprint);

@@ -77,6 +77,9 @@ test('what is being added or taken away, and a rebuild of ours that did not end,
   assert.deepEqual(find(half, proven, [second.name]), [], 'taken away by us, and desired again');
   const leaving = nameOf(parse(other));
   assert.deepEqual(find(observed({ derived: [first.name, second.name, leaving] }), new Set([...proven, leaving])), []);
+  const withdrawn = { name: leaving, certificate: parse(other) };
+  const unproven = observed({ anchors: [first, second, withdrawn], derived: [first.name, second.name, leaving] });
+  assert.deepEqual(find(unproven), [], 'taken out of the source before it was proven');
   const rebuild = { bundle: desired.digest, at: fixedNow.toISOString(), before: 'process' };
   assert.deepEqual(find(observed({ bundle: new Set() }, { rebuild })), []);
 });

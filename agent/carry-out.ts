@@ -42,8 +42,7 @@ export async function carryOut(
   const drifts: Drift[] = [];
   let after = before;
   const end = (carried: Carried): Work => {
-    const repaired = carried.kind === 'done' || carried.kind === 'waiting' ? drifts : [];
-    return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired };
+    return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired: drifts };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   let facts = await remember(host, before, context.retryMark);
@@ -77,8 +76,6 @@ export async function carryOut(
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
-    await host.facts.update({ repairs });
-    drifts.push(...repaired);
     let carried = await run(plan, () => restartTime(host, decision, context));
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
@@ -89,6 +86,10 @@ export async function carryOut(
     }
     const failure = carried.kind === 'failed' ? carried.error : undefined;
     await noteHeld(failure, digestWorld(desired, after), host, retryMark);
+    if (failure === undefined) {
+      drifts.push(...repaired);
+      await host.facts.update({ repairs });
+    }
     if (carried.kind !== 'done') return end(carried);
     if (fight !== undefined) return end(fight);
   }
@@ -120,14 +121,16 @@ function planAgainstDrift(
   if (fought.some(({ kind }) => kind === 'bundle')) return { plan: [], repaired: [], fight, repairs: known };
   const masked = maskDrift(desired, observed, fought);
   const plan = planTrust(masked.desired, masked.observed).filter((step) => !('unit' in step));
-  return { plan, repaired, fight, repairs };
+  // Without a change of ours, a rebuild would do no more than take what is left alone out of the bundle.
+  const changes = plan.some(({ kind }) => kind === 'stage-store');
+  return { plan: changes ? plan : plan.filter(isHarmless), repaired, fight, repairs };
 }
 
 interface DriftPlan {
   readonly plan: readonly Step[];
   readonly repaired: readonly Drift[];
   readonly fight: Extract<Carried, { kind: 'fought' }> | undefined;
-  /** To be noted before it is carried out. */
+  /** To be noted once it is carried out: a repair that has failed is none. */
   readonly repairs: Repairs | undefined;
 }
 

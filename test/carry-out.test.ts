@@ -262,6 +262,11 @@ test('a path that was repaired five times within ten minutes is left alone, and 
     new RegExp(`${path} is changed by somebody else again and again \\(it was gone\\)`),
   );
   assert.deepEqual(fight.next, { kind: 'at', at: new Date(fixedNow.getTime() + 660_000) });
+  assert.deepEqual(
+    fight.repaired.map(({ path: repaired }) => repaired),
+    [`/usr/local/share/ca-certificates/${nameOf(next)}.crt`],
+    'what was repaired beside it is told',
+  );
   const there = await node.list('/usr/local/share/ca-certificates');
   assert.deepEqual(there, [`${nameOf(next)}.crt`]);
   assert.equal(await restarts(node), 1);
@@ -272,6 +277,38 @@ test('a path that was repaired five times within ten minutes is left alone, and 
     [nameOf(corp), nameOf(next)].map((name) => `${name}.crt`).sort(),
   );
   assert.equal(await restarts(node), 2, 'it may have loaded the store without what was left alone');
+});
+
+test('an anchor that is left alone stays in the bundle as long as nothing else is to be done', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  const path = `/usr/local/share/ca-certificates/${nameOf(corp)}.crt`;
+  for (let repair = 1; repair <= 6; repair += 1) {
+    await node.remove(path);
+    const passed = await pass(node, present(corp, next), { at: repair });
+    assert.deepEqual(outcome(passed), repair <= 5 ? ['Synced', ''] : ['Failed', 'DriftFight']);
+    if (repair === 6) assert.deepEqual(kinds(passed), []);
+  }
+  assert((await node.read(bundle)).includes(corp.pem));
+  assert.deepEqual(outcome(await pass(node, present(corp, next), { at: 601 })), ['Synced', '']);
+  assert.equal(await restarts(node), 1, 'the store was never without it');
+});
+
+test('a repair that fails is none: it is told as the failure that it is, and tried again', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+  const wrap = (host: Host): Host => ({
+    ...host,
+    apply: (step, signal) =>
+      step.kind === 'stage-store'
+        ? Promise.reject(new AgentError('ToolTimedOut', { tool, evidence: 'as an example' }))
+        : host.apply(step, signal),
+  });
+  for (let failure = 1; failure <= 6; failure += 1)
+    assert.deepEqual(outcome(await pass(node, present(corp), { at: failure, wrap })), ['Failed', 'ToolTimedOut']);
+  const passed = await pass(node, present(corp), { at: 7 });
+  assert.deepEqual([outcome(passed), passed.repaired.length], [['Synced', ''], 1]);
 });
 
 test('a bundle that somebody rebuilds again and again without us is left alone, too', async () => {

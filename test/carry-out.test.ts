@@ -279,6 +279,16 @@ test('a path that was repaired five times within ten minutes is left alone, and 
   assert.equal(await restarts(node), 2, 'it may have loaded the store without what was left alone');
 });
 
+test('what a killed run left behind goes with the next rebuild, whichever has taken the certificate in it away', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  await pass(node, present(corp));
+  await node.write(`${bundle}.new`, next.pem);
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+  assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
+  await assert.rejects(node.read(`${bundle}.new`), { code: 'ENOENT' });
+});
+
 test('an anchor that is left alone stays in the bundle as long as nothing else is to be done', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

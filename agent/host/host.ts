@@ -96,7 +96,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await store.removeAnchor(name);
     },
     'rebuild-store': async ({ certificates, withdrawn }, signal) => {
-      const { version, warnings } = await store.rebuild(certificates, withdrawn, signal);
+      // With what earlier rebuilds have taken away, since nobody knows how far one got that failed or was cut off.
+      const { withdrawn: earlier = [] } = await facts.read();
+      const gone = [...new Set([...earlier, ...withdrawn])];
+      const { version, warnings } = await store.rebuild(certificates, gone, signal);
       await noteRebuild({ version });
       return warnings;
     },

@@ -71,6 +71,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
     withoutRuntime(error, demand),
   );
   const facts = createFactsFile(root);
+  /** The process that was found to serve. Whoever is started after it is asked again. */
+  let served: string | undefined;
 
   const execute: { readonly [K in Step['kind']]: Executor<K> } = {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
@@ -113,10 +115,13 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await noteRuntime({ restarted: { bundle, at: now().toISOString(), before, version } });
       return runtime.restart(before, signal);
     },
-    'await-healthy': (_, signal) => runtime.awaitHealthy(signal),
+    'await-healthy': async (_, signal) => {
+      served = await runtime.awaitHealthy(signal);
+    },
     'note-loaded': async ({ unit, bundle, version }, signal) => {
       const invocationId = await runtime.identify(signal);
       const { runtime: known, withdrawn = [] } = await facts.read();
+      if (invocationId !== served && invocationId !== known.loaded?.invocationId) return 'outdated';
       const found = await store.version();
       const record = await withBoot(known, root, store.places.bundlePath, found);
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts

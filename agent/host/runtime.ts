@@ -28,8 +28,8 @@ export interface Runtime {
    * `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`.
    */
   restart(before: RuntimeMark, signal: AbortSignal): Promise<void>;
-  /** Answers once the unit is active and serves. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`. */
-  awaitHealthy(signal: AbortSignal): Promise<void>;
+  /** Answers with the InvocationID once the unit is active and serves. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`. */
+  awaitHealthy(signal: AbortSignal): Promise<string>;
 }
 
 const runtimes = [{ unit: 'containerd.service', socket: '/run/containerd/containerd.sock' }] as const;
@@ -197,8 +197,8 @@ function createSystemdRuntime(
       for (;;) {
         const seen = await ask(signal);
         const fault = seen.kind === 'running' ? await findFault(signal) : seen.evidence;
-        if (fault === undefined) return;
-        if (performance.now() > end) throw unhealthy(seen, fault);
+        if (seen.kind === 'running' && fault === undefined) return seen.invocationId;
+        if (fault !== undefined && performance.now() > end) throw unhealthy(seen, fault);
         await delay(askEveryMs, undefined, { signal });
       }
     },

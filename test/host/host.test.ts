@@ -52,6 +52,18 @@ const meanwhile = {
     `${systemctl} restart ${unit}; ${tool} "$@"; ${systemctl} restart ${unit}`,
 } as const;
 
+test('another process than the one that was found to serve is not noted, but asked first whether it serves', async () => {
+  await using node = await createNode();
+  const host = await openSandbox(node);
+  for (const step of await planFor(host, [one])) {
+    if (step.kind === 'note-loaded') await node.runtime.systemctl('restart', unit);
+    const told = await host.apply(step, signal);
+    assert.equal(told === 'outdated', step.kind === 'note-loaded');
+  }
+  assert.equal((await host.facts.read()).runtime.loaded, undefined);
+  assert.deepEqual((await reach(node, [one])).steps, ['await-healthy', 'note-loaded']);
+});
+
 test('only the process that was to go is restarted: not another one, and none of which nothing is known', async () => {
   await using node = await createNode();
   const host = await openSandbox(node);

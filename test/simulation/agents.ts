@@ -1,13 +1,11 @@
 // Processes of the real agent in the simulated world: started, told to end, killed at any of their calls. The world that
 // agent/agent.ts takes as its parameter is made here, one for each process.
 
-import { posix } from 'node:path';
 import type { AgentConfig, AgentWorld } from '../../agent/agent.ts';
 import { runAgent } from '../../agent/agent.ts';
 import { AgentError, errorText } from '../../agent/errors.ts';
 import { bootFile } from '../../agent/host/boot.ts';
 import type { Commands } from '../../agent/host/commands.ts';
-import type { DriftWatch } from '../../agent/host/drift.ts';
 import { openHost } from '../../agent/host/host.ts';
 import { lockHost } from '../../agent/host/lock.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
@@ -15,9 +13,10 @@ import type { Log } from '../../agent/log.ts';
 import { createAgentFiles, never } from './agent-files.ts';
 import type { Clock } from './clock.ts';
 import { type Cluster, nodeName, poolLabel, secretName } from './cluster.ts';
-import type { Disk, DiskNode } from './disk.ts';
+import { watchDrift } from './drift-watch.ts';
 import type { Node } from './node.ts';
 import type { Suspect } from './promises/court.ts';
+import { restartIntervalMs } from './promises/restarts.ts';
 import { graceMs } from './promises/wanted.ts';
 import type { Promises } from './promises.ts';
 import type { Random } from './random.ts';
@@ -59,9 +58,7 @@ export interface Agents {
 
 /** Longer than the daemon's own, so that an idle hour is soon over. */
 const pollIntervalMs = 10 * 60_000;
-const driftSettleMs = 300;
 const healthTimeoutMs = 60_000;
-const restartIntervalMs = 5 * 60_000;
 
 export function createAgents(options: AgentsOptions): Agents {
   const { clock, random, node, cluster, promises, note, onCall } = options;
@@ -81,6 +78,8 @@ export function createAgents(options: AgentsOptions): Agents {
         return state.hasEnded;
       },
       lookedAt: 0,
+      stagedAt: 0,
+      isEnding: false,
       absences: 0,
       absentSince: { wallMs: 0, elapsedMs: 0 },
       told: [],
@@ -91,9 +90,13 @@ export function createAgents(options: AgentsOptions): Agents {
       after: (milliseconds, run) => void clock.after(milliseconds, process, run),
       elapsedMs: () => clock.elapsedMs(),
       random: () => random.next(),
+      criFault: () => node.services.criFault,
       bootId: node.bootId,
       livingPids: () => living.map(({ pid }) => pid),
-      terminate: () => ending.abort(),
+      terminate() {
+        process.isEnding = true;
+        ending.abort();
+      },
       kill() {
         state.isDead = true;
         living = living.filter((other) => other !== process);
@@ -157,6 +160,8 @@ export function createAgents(options: AgentsOptions): Agents {
       point,
       onServed: (served) => promises.served(process, served),
       onNodeServed: (isEnabled) => promises.nodeServed(process, options.isPooled ? isEnabled : true),
+      onRecorded: (reason, message) => promises.recorded(process, reason, message),
+      onFailed: promises.excuse,
       onPatched(annotations) {
         note(
           `the Node says ${annotations['node-trust-agent/state']} ${annotations['node-trust-agent/reason']}: ${annotations['node-trust-agent/message']}`,
@@ -172,7 +177,14 @@ export function createAgents(options: AgentsOptions): Agents {
       root,
       openHost: () => openHost({ root, runtime: 'required', now, commands, healthTimeoutMs }),
       lockHost: () => lockHost(root),
-      watchDrift: (onDrift) => watchDrift(process, onDrift),
+      watchDrift: (onDrift) =>
+        watchDrift({
+          clock,
+          disk: node.disk,
+          owner: process,
+          onMark: () => void (process.lookedAt = promises.moment()),
+          onDrift,
+        }),
       serveEndpoints: () => Promise.resolve({ url: 'simulated', [Symbol.asyncDispose]: () => Promise.resolve() }),
       now,
       random: () => random.next(),
@@ -192,6 +204,7 @@ export function createAgents(options: AgentsOptions): Agents {
         rebuild.startedAt = promises.moment();
         options.onRebuild();
       }
+      if (args.includes('--etccertsdir')) process.stagedAt = promises.moment();
       if (args[0] === 'restart') promises.restarting(process);
       const { end, kill } = node.start(program, args);
       if (args[0] === 'restart') {
@@ -223,53 +236,6 @@ export function createAgents(options: AgentsOptions): Agents {
     return 'aborted';
   }
 
-  /** As agent/host/drift.ts without the machine's file system: told of changes below what is covered, and deaf during a pass. */
-  function watchDrift(process: AgentProcess & Actor, onDrift: () => void): DriftWatch {
-    let watched: readonly string[] = [];
-    let settled = '';
-    let isDeaf = false;
-    let isPending = false;
-    const look = (): string => watched.map((path) => fingerprint(node.disk, path)).join('\n');
-    const poke = (): void => {
-      if (isPending || process.isDead) return;
-      isPending = true;
-      clock.after(driftSettleMs, process, () => {
-        isPending = false;
-        const now = isDeaf ? settled : look();
-        if (now === settled) return;
-        settled = now;
-        onDrift();
-      });
-    };
-    const stop = node.disk.onChange((path) => {
-      if (watched.some((own) => path === own || path.startsWith(`${own}/`))) poke();
-    });
-    return {
-      cover(paths) {
-        watched = paths;
-        return Promise.resolve();
-      },
-      deafen() {
-        isDeaf = true;
-        return {
-          [Symbol.dispose]() {
-            isDeaf = false;
-            poke();
-          },
-        };
-      },
-      mark() {
-        process.lookedAt = promises.moment();
-        settled = look();
-        return Promise.resolve();
-      },
-      [Symbol.asyncDispose]() {
-        stop();
-        return Promise.resolve();
-      },
-    };
-  }
-
   return { start, living: () => living, isRestarting: () => restarts > 0 };
 }
 
@@ -291,15 +257,4 @@ function configOf({ isPooled, spreadMs, hasFile }: AgentsOptions): AgentConfig {
     listen: { host: '127.0.0.1', port: 0 },
     leaveConfirmMs: 10_000,
   };
-}
-
-function fingerprint(disk: Disk, path: string): string {
-  const facts = (name: string, node: DiskNode | undefined): string =>
-    node === undefined
-      ? `${name} absent`
-      : `${name} ${node.ino} ${node.kind === 'file' ? node.content.length : ''} ${node.changed}`;
-  const node = disk.find(path);
-  const inside =
-    node?.kind === 'folder' ? [...node.children].map(([name, child]) => facts(posix.join(path, name), child)) : [];
-  return [facts(path, node), ...inside].join('\n');
 }

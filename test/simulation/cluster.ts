@@ -7,19 +7,13 @@ import type { KubeClient, KubeRequest, Watching } from '../../agent/kube/client.
 import { failureOfSilence, failureOfThrown } from '../../agent/kube/connection-failure.ts';
 import { type Asked, failureOfAnswer, failureOfErrorEvent, KubeError } from '../../agent/kube/kube-error.ts';
 import type { WatchEvent } from '../../agent/kube/watch-stream.ts';
-import { certificate, type OwnName } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
+import { dataOf, type SecretContent } from './secret-content.ts';
 
 export const nodeName = 'node-7';
 export const secretName = 'custom-ca-trust-secret';
 export const poolLabel = { key: 'node-trust-agent/enabled', value: 'true' } as const;
 const server = 'api.simulated:443';
-
-export type SecretContent =
-  | { readonly kind: 'good'; readonly names: readonly OwnName[]; readonly onDelete: 'grace' | 'remove' }
-  | { readonly kind: 'bad'; readonly how: 'CRLF' | 'not a CA' | 'torn'; readonly onDelete: 'grace' | 'remove' }
-  | { readonly kind: 'wrong type' }
-  | { readonly kind: 'empty'; readonly onDelete: 'grace' | 'remove' };
 
 export type ApiFault = 'unreachable' | 'silent' | 'error 500' | 'forbidden' | 'unauthorized' | "a proxy's 404";
 
@@ -48,6 +42,10 @@ export interface ClientOwner extends Owner {
   onServed(served: Served): void;
   onNodeServed(isEnabled: boolean | undefined): void;
   onPatched(annotations: Readonly<Record<string, string | null>>): void;
+  /** An event about the Node. */
+  onRecorded(reason: string, message: string): void;
+  /** A request that was not answered. */
+  onFailed(): void;
 }
 
 interface OpenWatch {
@@ -152,6 +150,7 @@ export function createCluster(clock: Clock): Cluster {
     } catch (error) {
       if (request.kind === 'Secret') owner.onServed({ kind: 'failure' });
       if (request.kind === 'Node' && request.verb === 'get') owner.onNodeServed(undefined);
+      owner.onFailed();
       throw error;
     }
     const answer = request.kind === 'Secret' ? answerSecret(request, owner) : answerOther(request, owner);
@@ -161,8 +160,11 @@ export function createCluster(clock: Clock): Cluster {
   }
 
   function answerOther(request: KubeRequest, owner: ClientOwner): AnswerObject {
-    if (request.verb === 'create') return { kind: 'Event', metadata: { name: request.name } };
-    return request.verb === 'patch' ? patchNode(request, owner) : answerNode(owner);
+    if (request.verb === 'patch') return patchNode(request, owner);
+    if (request.verb === 'get') return answerNode(owner);
+    const { reason, message } = request.body as { readonly reason: string; readonly message: string };
+    owner.onRecorded(reason, message);
+    return { kind: 'Event', metadata: { name: request.name } };
   }
 
   async function watch(
@@ -255,28 +257,4 @@ export function createCluster(clock: Clock): Cluster {
       watch: (request, watching, signal) => watch(request, watching, owner, signal),
     }),
   };
-}
-
-function dataOf(content: SecretContent): Readonly<Record<string, string>> {
-  const encode = (text: string): string => Buffer.from(text).toString('base64');
-  const entry = (name: OwnName): readonly [string, string] => [`${name}.pem`, encode(certificate(name).pem)];
-  switch (content.kind) {
-    case 'good':
-      return Object.fromEntries(content.names.map(entry));
-    case 'bad': {
-      const never = certificate('never').pem;
-      const spoiled = {
-        CRLF: never.replaceAll('\n', '\r\n'),
-        'not a CA': certificate('leaf').pem,
-        torn: never.slice(0, 99),
-      };
-      return { ...Object.fromEntries([entry('never')]), 'spoiled.pem': encode(spoiled[content.how]) };
-    }
-    case 'wrong type':
-      return Object.fromEntries([entry('never')]);
-    case 'empty':
-      return {};
-    default:
-      return content satisfies never;
-  }
 }

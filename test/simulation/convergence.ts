@@ -1,42 +1,72 @@
 // What a world in which nothing is broken any more must come to: the Node tells the truth, and host, index and runtime are
-// as the source wants them. Judged by the disk and the runtime, never by what the agent remembers.
+// as the source wants them, and then it rests. Judged by the disk and the runtime, never by what the agent remembers.
 
 import { bootFile } from '../../agent/host/boot.ts';
 import { certificate, machineNames, nameOf, ownNames, readCertificates } from './certificates.ts';
-import type { Cluster, SecretContent } from './cluster.ts';
+import type { Clock } from './clock.ts';
+import type { Cluster } from './cluster.ts';
 import type { Disk } from './disk.ts';
 import type { Promises } from './promises.ts';
+import { rejectionOf } from './secret-content.ts';
 import type { ServiceManager } from './service.ts';
 import { anchorsFolder, bundlePath, lookUp, storeFolder } from './store-tool.ts';
 import { bundledPrints, linkedPrints } from './store-views.ts';
 
 export interface End {
+  readonly clock: Clock;
   readonly disk: Disk;
   readonly cluster: Cluster;
   readonly promises: Promises;
-  readonly services: ServiceManager;
+  services(): ServiceManager;
   /** A set that was read may have been forgotten with the process that read it. */
-  readonly hasLostAgents: boolean;
-  readonly hasAgent: boolean;
+  hasLostAgents(): boolean;
+  /** What lies on the host may have come there without an agent. */
+  hasBootInstalled(): boolean;
+  hasAgent(): boolean;
+  /** How much agents have done until now. */
+  works(): number;
+}
+
+const minuteMs = 60_000;
+const longestMs = 5 * 60 * minuteMs;
+
+export async function settle(end: End): Promise<void> {
+  const { clock, promises, works } = end;
+  const until = clock.elapsedMs() + longestMs;
+  let missing = findUnconverged(end) ?? 'nothing was looked at';
+  while (missing !== undefined && promises.broken === undefined) {
+    if (clock.elapsedMs() >= until) return promises.breaks('the host converges', missing);
+    await clock.runUntil(clock.elapsedMs() + 2 * minuteMs);
+    const found = findUnconverged(end);
+    if (found === undefined) break;
+    missing = found;
+  }
+  if (promises.broken !== undefined) return;
+  await clock.runUntil(clock.elapsedMs() + 12 * minuteMs);
+  const before = works();
+  await clock.runUntil(clock.elapsedMs() + 30 * minuteMs);
+  if (works() !== before)
+    promises.breaks('an idle pass does nothing', `${works() - before} things were done in half an hour of peace`);
+  const late = findUnconverged(end);
+  if (late !== undefined) promises.breaks('the host converges', late);
 }
 
 /** What is not as it should be, or undefined. */
-export function findUnconverged({
-  disk,
-  cluster,
-  promises,
-  services,
-  hasLostAgents,
-  hasAgent,
-}: End): string | undefined {
-  if (!hasAgent) return 'there is not one agent';
+function findUnconverged(end: End): string | undefined {
+  const { disk, cluster, promises, services } = end;
+  const hasLostAgents = end.hasLostAgents();
+  if (!end.hasAgent()) return 'there is not one agent';
   const { secret, annotations } = cluster;
   const isFollowed = secret === undefined || secret.kind === 'good';
   const said = ['state', 'reason'].map((name) => annotations.get(`node-trust-agent/${name}`)).join(' ');
   const file = disk.read(bootFile)?.toString('latin1');
   const ofFile = new Set(readCertificates(Buffer.from(file ?? '')).map(({ fingerprint }) => fingerprint));
   const isFileBroken = file !== undefined && ofFile.size === 0;
-  const expected = !isFollowed ? `Rejected ${rejection(secret)}` : isFileBroken ? 'Rejected NoCertificate' : 'Synced ';
+  const expected = !isFollowed
+    ? `Rejected ${rejectionOf(secret)}`
+    : isFileBroken
+      ? 'Rejected NoCertificate'
+      : 'Synced ';
   if (said !== expected) {
     return `the Node says ${said} (${annotations.get('node-trust-agent/message')}), not ${expected}`;
   }
@@ -50,9 +80,10 @@ export function findUnconverged({
   const isCertain = (secret?.kind === 'empty' && !isFileBroken) || !hasLostAgents;
   const named = secret?.kind === 'good' ? secret.names.map((name) => certificate(name).fingerprint) : [];
   const machines = new Set(machineNames.map((name) => certificate(name).fingerprint));
-  const lastOfFile = hasLostAgents
-    ? new Set([...anchors].filter((print) => machines.has(print)))
-    : promises.wanted.ofFile;
+  const lastOfFile =
+    hasLostAgents || end.hasBootInstalled()
+      ? new Set([...anchors].filter((print) => machines.has(print)))
+      : promises.wanted.ofFile;
   const together = [...named, ...(isFileBroken ? lastOfFile : ofFile)];
   const wanted = isFollowed ? new Set(together) : isCertain ? promises.wanted.desired : anchors;
   const bundle = bundledPrints(disk);
@@ -63,7 +94,7 @@ export function findUnconverged({
   const isShort = bundle.size < linkedPrints(disk).size + wanted.size;
   const isAtWork = disk.find(`${bundlePath}.new`) !== undefined;
   const found = lookUp(disk, storeFolder);
-  const { process, isActive } = services;
+  const { process, isActive } = services();
   if (!isActive) return 'the runtime does not run';
   const pool = process?.pool?.bundle ?? bundle;
   return (
@@ -88,12 +119,6 @@ export function findUnconverged({
     );
     return extra === undefined ? undefined : `the ${what} still trusts ${nameOf(extra)}`;
   }
-}
-
-function rejection(content: Exclude<SecretContent, { readonly kind: 'good' }>): string {
-  if (content.kind === 'empty') return 'SourceEmpty';
-  if (content.kind === 'wrong type') return 'SourceWrongType';
-  return { CRLF: 'CrlfLineEndings', 'not a CA': 'NotCa', torn: 'MalformedPem' }[content.how];
 }
 
 function differ(what: string, are: ReadonlySet<string>, should: ReadonlySet<string>): string | undefined {

@@ -1,4 +1,4 @@
-// Loads the agent into the simulation: its timers, /proc and the kubelet's health are replaced by stand-ins, what is pure and slow
+// Loads the agent into the simulation: its timers, /proc, the CRI and the kubelet's health are replaced by stand-ins, what is pure and slow
 // (parsing a certificate) is remembered, and a planted defect, if one is asked for, is put into the text of a file.
 // A snippet that is not found exactly once is an error: a defect that is not planted would prove nothing.
 
@@ -9,9 +9,10 @@ const standIns = new URL('./stand-ins.ts', import.meta.url).href;
 const agent = new URL('../../agent/', import.meta.url).href;
 
 /** What else of the machine a file of the agent looks at. */
-const machines: ReadonlyMap<string, string> = new Map([
-  ['host/lock.ts', 'node:fs/promises'],
-  ['host/health.ts', 'node:http'],
+const machines: ReadonlySet<string> = new Set([
+  'host/lock.ts node:fs/promises',
+  'host/health.ts node:http',
+  'host/health.ts ./cri.ts',
 ]);
 
 /** Pure functions of many milliseconds in all, each with a memory of its arguments. */
@@ -51,7 +52,7 @@ export function loadWith(mutation: Mutation | undefined): void {
       const isAgents = context.parentURL?.startsWith(agent) === true;
       if (isAgents && specifier === 'node:timers/promises') return { url: standIns, shortCircuit: true };
       const importer = context.parentURL?.slice(agent.length);
-      if (isAgents && machines.get(importer ?? '') === specifier) return { url: standIns, shortCircuit: true };
+      if (isAgents && machines.has(`${importer} ${specifier}`)) return { url: standIns, shortCircuit: true };
       return next(specifier, context);
     },
     load(url, context, next) {

@@ -1,14 +1,16 @@
-// The simulated node: its disk with a Debian on it, its service manager, the programs that run on it, and the people and
-// packages that meddle with its store. A power failure ends all that runs and starts it anew from what the disk has kept.
+// The simulated node: its disk with a Debian on it, its service manager, the programs that run on it, and its boot. A power failure
+// ends all that runs, and a boot starts it anew from what the disk has kept: first its boot unit, where it has one, then the runtime.
 
 import { posix } from 'node:path';
-import { bootFile } from '../../agent/host/boot.ts';
-import { certificate, ownNames, readCertificates } from './certificates.ts';
+import { bootFile, bootRecord } from '../../agent/host/boot.ts';
+import { runBootScript } from './boot-script.ts';
+import { certificate } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import { createDisk, type Disk } from './disk.ts';
+import { meddle, mendStore } from './meddling.ts';
 import type { Random } from './random.ts';
 import type { FileContent, StoreMeddling } from './schedule.ts';
-import { createServiceManager, type ServiceManager } from './service.ts';
+import { createServiceManager, type RuntimeProcess, type ServiceManager } from './service.ts';
 import {
   anchorsFolder,
   bundlePath,
@@ -42,7 +44,10 @@ export interface Node {
   /** Whoever has broken something puts it right. */
   mend(): void;
   powerFails(): void;
-  boot(): void;
+  /** Answers once the runtimes are being started. */
+  boot(): Promise<void>;
+  /** Somebody starts the boot unit again. */
+  runBootUnit(): Promise<void>;
 }
 
 export interface NodeOptions {
@@ -51,7 +56,12 @@ export interface NodeOptions {
   readonly loads: 'at start' | 'at first use';
   /** Whether what was proven is in the bundle. */
   isWhole(): boolean;
-  onRuntimeChange(): void;
+  /** The machine's own file is installed at each boot, and whenever somebody starts that unit. */
+  readonly hasBootUnit: boolean;
+  onRuntimeChange(process: RuntimeProcess | undefined): void;
+  onRuntimeReady(): void;
+  /** The boot unit has installed the file, and written who ran. */
+  onBootRecord(): void;
   onMeddled(): void;
   /** A run of the store's tool, or a start of the runtime, that does not work begins. */
   onTrouble(): void;
@@ -62,16 +72,18 @@ export function textOf(content: Exclude<FileContent, 'absent'>): string {
   return content === 'broken' ? 'broken\n' : content.map((name) => certificate(name).pem).join('\n');
 }
 
-const brokenAnchor = `${anchorsFolder}/broken.crt`;
-const addedAnchor = `${anchorsFolder}/added.crt`;
-const borrowedAnchor = `${anchorsFolder}/borrowed.crt`;
+/** As the script bounds its run of the tool. */
+const bootToolMs = 15_000;
 
 export function createNode({
   clock,
   random,
   loads,
   isWhole,
+  hasBootUnit,
   onRuntimeChange,
+  onRuntimeReady,
+  onBootRecord,
   onMeddled,
   onTrouble,
 }: NodeOptions): Node {
@@ -81,8 +93,11 @@ export function createNode({
   let boot = { isDead: false };
   let boots = 1;
   let services: ServiceManager;
+  disk.onChange((path) => {
+    if (path === bundlePath) bundles.push(disk.read(bundlePath) ?? Buffer.alloc(0));
+  });
   furnish();
-  services = startServices();
+  services = createServices();
 
   function furnish(): void {
     disk.put('/etc/os-release', 'ID=debian\nVERSION_ID="12"\n');
@@ -98,8 +113,8 @@ export function createNode({
     void updateStore([], { disk, pause: () => Promise.resolve(), trouble: undefined });
   }
 
-  function startServices(): ServiceManager {
-    const started = createServiceManager({
+  function createServices(): ServiceManager {
+    return createServiceManager({
       clock,
       disk,
       random,
@@ -107,10 +122,31 @@ export function createNode({
       loads,
       isWhole,
       onChange: onRuntimeChange,
+      onReady: onRuntimeReady,
       onTrouble,
     });
-    started.start();
-    return started;
+  }
+
+  /** Nothing else of the machine waits for it, and nothing it does is the agent's. */
+  async function runBootUnit(): Promise<void> {
+    if (!hasBootUnit) return;
+    onMeddled();
+    const hasWritten = await runBootScript({
+      disk,
+      mark: () => services.mark(),
+      async runTool() {
+        const { end, kill } = start('update-ca-certificates', []);
+        const late = clock.pause(bootToolMs, boot).then(() => 'late' as const);
+        const outcome = await Promise.race([end, late]);
+        if (outcome === 'late') kill();
+        return outcome !== 'late' && outcome.exitCode === 0;
+      },
+    }).catch((error: unknown) => {
+      if (!disk.isFull) throw error;
+      return false;
+    });
+    onMeddled();
+    if (hasWritten) onBootRecord();
   }
 
   function start(name: string, args: readonly string[]): Program {
@@ -135,79 +171,12 @@ export function createNode({
   async function execute(name: string, args: readonly string[], run: ToolRun): Promise<ProgramEnd> {
     if (name === 'systemctl') return services.systemctl(args, run);
     const end = name === 'openssl' ? await rehash(args[1] ?? storeFolder, run) : await updateStore(args, run);
-    if (end === 'done' && args.length === 0) bundles.push(disk.read(bundlePath) ?? Buffer.alloc(0));
     return { exitCode: end === 'killed' ? 'killed' : end === 'done' ? 0 : 1, stdout: '' };
-  }
-
-  function ownAnchors(): readonly string[] {
-    return disk.names(anchorsFolder).filter((name) => name.startsWith('node-trust-'));
-  }
-
-  /** Through the disk's own cache, whole, and not synced. */
-  function replace(path: string, content: Buffer): void {
-    if (disk.isFull) return;
-    const temporary = `${posix.dirname(path)}/.somebody`;
-    disk.put(temporary, content);
-    disk.rename(temporary, path);
   }
 
   function rebuild(): void {
     onMeddled();
     void start('update-ca-certificates', []).end.then(onMeddled);
-  }
-
-  function meddle(how: StoreMeddling): void {
-    const [anchor] = ownAnchors();
-    const bundle = disk.read(bundlePath) ?? Buffer.alloc(0);
-    switch (how) {
-      case 'removes an anchor of ours':
-        if (anchor !== undefined) disk.unlink(`${anchorsFolder}/${anchor}`);
-        return;
-      case 'edits an anchor of ours':
-        if (anchor !== undefined) replace(`${anchorsFolder}/${anchor}`, Buffer.from('edited\n'));
-        return;
-      case 'rebuilds the store':
-        return rebuild();
-      case 'leaves a link behind': {
-        const name = `node-trust-${certificate(random.pick(ownNames)).fingerprint.slice(0, 16)}`;
-        const link = `${storeFolder}/${name}.pem`;
-        if (disk.find(link) === undefined) disk.symlink(`${anchorsFolder}/${name}.crt`, link);
-        return;
-      }
-      case 'adds an anchor':
-        replace(addedAnchor, Buffer.from(certificate('added').pem));
-        return rebuild();
-      case 'removes the anchor':
-        if (disk.find(addedAnchor) !== undefined) disk.unlink(addedAnchor);
-        return;
-      case 'adds a certificate of ours under another name':
-        replace(borrowedAnchor, Buffer.from(certificate(random.pick(['corp-old', 'proxy', 'lab'])).pem));
-        return rebuild();
-      case 'removes that again':
-        if (disk.find(borrowedAnchor) !== undefined) disk.unlink(borrowedAnchor);
-        return rebuild();
-      case 'adds a broken anchor':
-        return replace(brokenAnchor, Buffer.from('-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n'));
-      case 'tears the bundle':
-        return tear(bundle);
-      case 'tears the bundle and mends it':
-        tear(bundle);
-        clock.after(random.pick([100, 2_000]), boot, rebuild);
-        return;
-      case 'restarts the runtime on a torn bundle and mends it':
-        tear(bundle);
-        void start('systemctl', ['restart']).end.then(rebuild).then(onMeddled);
-        return;
-      case 'brings back an old bundle':
-        return replace(bundlePath, bundles.length === 0 ? bundle : random.pick(bundles));
-      default:
-        how satisfies never;
-    }
-  }
-
-  function tear(bundle: Buffer): void {
-    const [first] = readCertificates(bundle);
-    replace(bundlePath, first === undefined ? Buffer.alloc(0) : Buffer.from(first.pem));
   }
 
   return {
@@ -222,7 +191,10 @@ export function createNode({
     start,
     meddle(how) {
       onMeddled();
-      meddle(how);
+      const restartRuntime = (): Promise<unknown> => start('systemctl', ['restart']).end.then(onMeddled);
+      const earlier = bundles.length;
+      meddle(how, { clock, random, disk, boot, bundles, rebuild, restartRuntime });
+      bundles.length = earlier; // what somebody has put there himself is no old bundle
       onMeddled();
     },
     writeFile(content) {
@@ -239,20 +211,22 @@ export function createNode({
       toolTroubles.length = 0;
       services.troubles.length = 0;
       services.start();
-      for (const path of [brokenAnchor, addedAnchor, borrowedAnchor]) {
-        if (disk.find(path) !== undefined && readCertificates(disk.read(path)).length === 0) disk.unlink(path);
-      }
+      mendStore(disk);
     },
     powerFails() {
       boot.isDead = true;
       clock.bury();
       disk.powerFails(random);
-      for (const name of disk.names('/run/systemd/units')) disk.unlink(`/run/systemd/units/${name}`);
+      for (const folder of ['/run/systemd/units', '/run/containerd', posix.dirname(bootRecord)])
+        for (const name of disk.names(folder)) disk.unlink(`${folder}/${name}`);
     },
-    boot() {
+    async boot() {
       boot = { isDead: false };
       boots += 1;
-      services = startServices();
+      services = createServices();
+      await runBootUnit();
+      services.start();
     },
+    runBootUnit,
   };
 }

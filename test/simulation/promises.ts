@@ -3,15 +3,23 @@
 // convergence in convergence.ts. The first broken promise is kept; nothing is thrown into the agent.
 
 import { nameOf } from './certificates.ts';
+import { createAdditions } from './promises/additions.ts';
 import { createChanges, type JudgeChange } from './promises/changes.ts';
 import type { Broken, Court, Suspect } from './promises/court.ts';
 import { createProof } from './promises/proof.ts';
+import { createRepairs } from './promises/repairs.ts';
 import { createRestarts } from './promises/restarts.ts';
 import { createWanted, type Wanted } from './promises/wanted.ts';
+import type { RuntimeProcess } from './service.ts';
 import { bundledPrints, type Prints, standingPrints } from './store-views.ts';
 
-export interface Promises extends Pick<Wanted, 'served' | 'fileServed' | 'nodeServed'> {
+export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   readonly broken: Broken | undefined;
+  nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
+  /** An event about the Node. */
+  recorded(suspect: Suspect, reason: string, message: string): void;
+  /** An agent was not answered, or was told to end. */
+  excuse(): void;
   /** What the host is to trust, and has ever been told to. */
   readonly wanted: Pick<Wanted, 'desired' | 'ofFile' | 'everGood'>;
   /** Whether what was proven is in the bundle. */
@@ -26,18 +34,27 @@ export interface Promises extends Pick<Wanted, 'served' | 'fileServed' | 'nodeSe
   toolFailed(): void;
   restarting(suspect: Suspect): void;
   patched(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): void;
-  /** Somebody other than the agent has changed the store, the runtime, or the agent's own memory. */
+  /** Somebody other than the agent has changed the runtime. */
   disturbed(): void;
+  /** Or the store, or the agent's own memory. */
+  meddled(): void;
+  /** Another process of the runtime, or none. */
+  runtimeStarts(process: RuntimeProcess | undefined): void;
+  /** It says that it is ready. */
+  runtimeServes(): void;
+  clockIsSet(): void;
+  bootNoted(): void;
   booted(): void;
-  /** The agent has lost, by no fault of its own, what it knew of certificates that were taken away. */
-  forgetWithdrawn(): void;
+  /** The agent has lost its records, or a part of them, by no fault of its own. */
+  forget(): void;
 }
 
 export interface PromisesOptions extends Pick<Court, 'disk' | 'clock' | 'runtime'> {
+  readonly spreadMs: number;
   onBroken(broken: Broken): void;
 }
 
-export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptions): Promises {
+export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: PromisesOptions): Promises {
   let broken: Broken | undefined;
   let moments = 0;
   const court: Court = {
@@ -51,19 +68,30 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     },
     moment: () => (moments += 1),
     disturbedAt: 0,
+    meddledAt: 0,
+    clockSetAt: 0,
     exempt: new Set(),
   };
   const wanted = createWanted(court, () => {
     restarts.isCaused();
-    proof.ends();
+    proof.wantedChanges();
   });
   const proof = createProof(court, wanted);
   const restarts = createRestarts(court, wanted, proof);
-  const changing = createChanges({ court, wanted, proof, restarts, onForgotten: forgetWithdrawn });
+  const additions = createAdditions(court, wanted);
+  const repairs = createRepairs(court, proof);
+  const changing = createChanges({ court, wanted, proof, restarts, additions, repairs, onForgotten: forget });
 
-  function forgetWithdrawn(): void {
-    proof.forget();
+  function forget(): void {
+    for (const judge of [proof, restarts, additions, repairs]) judge.forget();
     for (const print of wanted.everGood) if (!wanted.desired.has(print)) court.exempt.add(print);
+  }
+
+  function disturbed(): void {
+    court.disturbedAt = court.moment();
+    for (const print of standingPrints(disk)) court.exempt.add(print);
+    proof.ends();
+    repairs.excuse();
   }
 
   return {
@@ -73,7 +101,12 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     wanted,
     served: wanted.served,
     fileServed: wanted.fileServed,
-    nodeServed: wanted.nodeServed,
+    nodeServed(suspect, isEnabled) {
+      repairs.passBegins(suspect);
+      wanted.nodeServed(suspect, isEnabled);
+    },
+    recorded: repairs.recorded,
+    excuse: repairs.excuse,
     isWhole() {
       const bundle = bundledPrints(disk);
       return [...(proof.last?.named ?? [])].every((print) => !proof.isKept(print) || bundle.has(print));
@@ -83,31 +116,57 @@ export function createPromises({ disk, clock, runtime, onBroken }: PromisesOptio
     changing,
     moment: court.moment,
     rebuilt(startedAt, before) {
-      if (startedAt < court.disturbedAt) return;
-      proof.rebuilt();
       const [after, standing] = [bundledPrints(disk), standingPrints(disk)];
+      proof.rebuilt(after, startedAt);
+      if (startedAt < court.disturbedAt) return;
       for (const print of before) {
         if (standing.has(print) && !after.has(print))
           court.breaks("others' trust stays", `${nameOf(print)} left the bundle`);
       }
     },
-    toolFailed: restarts.isRetried,
-    restarting: restarts.restarting,
+    toolFailed() {
+      restarts.isRetried();
+      repairs.excuse();
+    },
+    restarting(suspect) {
+      restarts.restarting(suspect);
+      repairs.excuse();
+    },
+    runtimeStarts(process) {
+      if (process !== undefined) restarts.started(process.invocationId);
+    },
+    runtimeServes: additions.runtimeServes,
+    clockIsSet() {
+      court.clockSetAt = court.moment();
+      repairs.clockIsSet();
+    },
+    bootNoted: restarts.bootNoted,
     patched(suspect, annotations) {
-      const state = annotations['node-trust-agent/state'];
-      if (state === 'Failed') return; // perhaps it could not keep in mind what it was told
+      const [state = '', reason = '', message = ''] = ['state', 'reason', 'message'].map(
+        (name) => annotations[`node-trust-agent/${name}`] ?? '',
+      );
+      if (state === 'Failed') {
+        // Perhaps it could not keep in mind what it was told.
+        additions.failed(suspect, reason);
+        return repairs.failed(suspect, reason, message);
+      }
       wanted.acts(suspect);
       if (state === 'Disabled') wanted.saysLeft();
-      if (state === 'Synced') proof.synced(suspect, annotations);
+      if (reason === 'RestartDeferred') restarts.deferred(suspect, message, spreadMs);
+      const named = state === 'Synced' ? proof.synced(suspect, annotations) : undefined;
+      if (named !== undefined) additions.synced(named);
     },
-    disturbed() {
-      court.disturbedAt = court.moment();
-      for (const print of standingPrints(disk)) court.exempt.add(print);
-      proof.ends();
+    disturbed,
+    meddled() {
+      disturbed();
+      court.meddledAt = court.disturbedAt;
     },
-    forgetWithdrawn,
+    forget,
     booted() {
+      court.meddledAt = court.moment();
       restarts.isCaused();
+      restarts.bootForgotten();
+      restarts.noted();
       wanted.powerFailed();
       proof.booted();
     },

@@ -1,8 +1,9 @@
-// What happens to the world, as data: drawn from a seed, told as a story, and taken apart event by event when a schedule that
-// breaks a promise is made shorter.
+// What happens to the world, as data: drawn from a seed, and taken apart event by event when a schedule that breaks a promise is
+// made shorter. Told as a story in story.ts.
 
-import type { ApiFault, SecretContent } from './cluster.ts';
+import type { ApiFault } from './cluster.ts';
 import { createRandom, type Random } from './random.ts';
+import type { SecretContent } from './secret-content.ts';
 import type { StartTrouble } from './service.ts';
 import type { ToolTrouble } from './store-tool.ts';
 
@@ -21,6 +22,12 @@ export type StoreMeddling =
   | 'restarts the runtime on a torn bundle and mends it'
   | 'brings back an old bundle';
 
+/** What configuration management does again and again. */
+export type Fought = Extract<
+  StoreMeddling,
+  'removes an anchor of ours' | 'edits an anchor of ours' | 'tears the bundle' | 'rebuilds the store'
+>;
+
 export type Action =
   | { readonly kind: 'secret'; readonly content: SecretContent | undefined }
   | { readonly kind: 'api'; readonly fault: ApiFault; readonly scope: 'all' | 'secret'; readonly forMs: number }
@@ -33,6 +40,8 @@ export type Action =
   | { readonly kind: 'runtime'; readonly how: 'dies' | 'is restarted' }
   | { readonly kind: 'next start'; readonly trouble: StartTrouble }
   | { readonly kind: 'store'; readonly how: StoreMeddling }
+  | { readonly kind: 'fight'; readonly how: Fought; readonly times: number; readonly everyMs: number }
+  | { readonly kind: 'boot unit' }
   | { readonly kind: 'file'; readonly content: FileContent }
   | { readonly kind: 'clock'; readonly byMs: number };
 
@@ -58,6 +67,8 @@ export interface Schedule {
   readonly spreadMs: number;
   /** The machine has a file of its own. */
   readonly hasFile: boolean;
+  /** It is installed at each boot. */
+  readonly hasBootUnit: boolean;
   readonly loads: 'at start' | 'at first use';
   readonly events: readonly ScheduledEvent[];
 }
@@ -68,15 +79,29 @@ export function drawSchedule(seed: number): Schedule {
   const spreadMs = random.pick([0, 0, 60_000]);
   const loads = random.chance(0.75) ? 'at start' : 'at first use';
   const hasFile = random.chance(0.25);
+  const hasBootUnit = hasFile && random.chance(0.7);
   const count = 4 + random.below(8);
   const first: ScheduledEvent = {
     afterMs: 0,
     when: { kind: 'at once' },
     action: { kind: 'secret', content: drawGood(random) },
   };
-  const drawn = Array.from({ length: count }, () => drawEvent(random, isPooled, hasFile));
-  const events = random.chance(0.1) ? drawn.toSpliced(random.below(count), 0, ...drawCutRollback(random)) : drawn;
-  return { seed, isPooled, spreadMs, hasFile, loads, events: random.chance(0.9) ? [first, ...events] : events };
+  const drawn = Array.from({ length: count }, () => drawEvent(random, { isPooled, hasFile, hasBootUnit }));
+  const extra = random.chance(0.1)
+    ? drawCutRollback(random)
+    : hasBootUnit && random.chance(0.4)
+      ? drawDisturbedBoot(random)
+      : [];
+  const events = drawn.toSpliced(random.below(count), 0, ...extra);
+  return {
+    seed,
+    isPooled,
+    spreadMs,
+    hasFile,
+    hasBootUnit,
+    loads,
+    events: random.chance(0.9) ? [first, ...events] : events,
+  };
 }
 
 /** What chance alone brings about once in thousands of schedules: a rollback in whose middle something ends. */
@@ -84,14 +109,38 @@ function drawCutRollback(random: Random): readonly ScheduledEvent[] {
   const atOnce = { kind: 'at once' } as const;
   const when = { kind: 'calls after a failure', count: 1 + random.below(500) } as const;
   return [
-    { afterMs: 0, when: atOnce, action: { kind: 'next start', trouble: random.pick(['fails', 'keeps its process']) } },
+    {
+      afterMs: 0,
+      when: atOnce,
+      action: { kind: 'next start', trouble: random.pick(['fails', 'keeps its process', 'never serves']) },
+    },
     { afterMs: 0, when, action: { kind: random.pick(['kill', 'terminate', 'power failure']) } },
     { afterMs: 1_000, when: atOnce, action: { kind: 'secret', content: drawGood(random) } },
     { afterMs: 400_000, when: atOnce, action: { kind: 'watch', how: 'cut' } }, // time for what comes after
   ];
 }
 
-function drawEvent(random: Random, isPooled: boolean, hasFile: boolean): ScheduledEvent {
+/** Nor does chance often meet the seconds between the boot unit and the agent. */
+function drawDisturbedBoot(random: Random): readonly ScheduledEvent[] {
+  const when = { kind: 'at once' } as const;
+  const how = random.pick([
+    'tears the bundle',
+    'tears the bundle and mends it',
+    'restarts the runtime on a torn bundle and mends it',
+    'brings back an old bundle',
+  ] as const);
+  return [
+    { afterMs: 1_000, when, action: { kind: 'file', content: random.pick([['own-one', 'own-two'], ['own-two']]) } },
+    { afterMs: 0, when, action: { kind: 'power failure' } },
+    { afterMs: 20_000 + random.below(6_000), when, action: { kind: 'store', how } },
+    { afterMs: random.below(3_000), when, action: { kind: 'runtime', how: 'is restarted' } },
+    { afterMs: 15_000, when, action: { kind: 'store', how: random.pick(meddlings) } },
+  ];
+}
+
+type Setting = Pick<Schedule, 'isPooled' | 'hasFile' | 'hasBootUnit'>;
+
+function drawEvent(random: Random, setting: Setting): ScheduledEvent {
   const afterMs = random.pick([0, 30, 200, 1_000, 1_000, 5_000, 5_000, 15_000, 70_000, 330_000, 800_000]);
   const draw = random.next();
   const when: ScheduledEvent['when'] =
@@ -104,10 +153,10 @@ function drawEvent(random: Random, isPooled: boolean, hasFile: boolean): Schedul
           : draw < 0.9
             ? { kind: 'calls after a failure', count: 1 + random.below(500) }
             : { kind: 'in a rebuild', count: random.below(1_200) };
-  return { afterMs, when, action: drawAction(random, isPooled, hasFile) };
+  return { afterMs, when, action: drawAction(random, setting) };
 }
 
-function drawAction(random: Random, isPooled: boolean, hasFile: boolean): Action {
+function drawAction(random: Random, { isPooled, hasFile, hasBootUnit }: Setting): Action {
   const kinds = [
     ...Array.from({ length: 9 }, () => 'secret' as const),
     ...Array.from({ length: 3 }, () => 'api' as const),
@@ -122,9 +171,11 @@ function drawAction(random: Random, isPooled: boolean, hasFile: boolean): Action
     ...Array.from({ length: 3 }, () => 'tool' as const),
     'disk full',
     ...Array.from({ length: 4 }, () => 'runtime' as const),
-    ...Array.from({ length: 2 }, () => 'next start' as const),
+    ...Array.from({ length: 3 }, () => 'next start' as const),
     ...Array.from({ length: 7 }, () => 'store' as const),
+    'fight',
     'clock',
+    ...(hasBootUnit ? (['boot unit'] as const) : []),
     ...(hasFile ? (['file', 'file', 'file', 'file', 'file'] as const) : []),
   ] as const;
   const kind = random.pick(kinds);
@@ -156,10 +207,17 @@ function drawAction(random: Random, isPooled: boolean, hasFile: boolean): Action
     case 'next start':
       return {
         kind,
-        trouble: random.pick(['fails', 'fails', 'fails and comes back', 'is slow', 'keeps its process', 'dies again']),
+        trouble: random.pick(startTroubles),
       };
     case 'store':
       return { kind, how: random.pick(meddlings) };
+    case 'fight':
+      return {
+        kind,
+        how: random.pick(foughts),
+        times: 7 + random.below(3),
+        everyMs: random.pick([3_000, 20_000, 60_000]),
+      };
     case 'file':
       return {
         kind,
@@ -171,6 +229,25 @@ function drawAction(random: Random, isPooled: boolean, hasFile: boolean): Action
       return { kind };
   }
 }
+
+const startTroubles: readonly StartTrouble[] = [
+  'fails',
+  'fails',
+  'fails and comes back',
+  'is slow',
+  'keeps its process',
+  'dies again',
+  'never serves',
+  'never serves',
+  'serves late',
+];
+
+const foughts: readonly Fought[] = [
+  'removes an anchor of ours',
+  'edits an anchor of ours',
+  'tears the bundle',
+  'rebuilds the store',
+];
 
 const meddlings: readonly StoreMeddling[] = [
   'removes an anchor of ours',
@@ -218,62 +295,4 @@ export async function shrink(schedule: Schedule, fails: (shorter: Schedule) => P
     }
   }
   return best;
-}
-
-export function describeEvent({ when, action }: ScheduledEvent): string {
-  const moment =
-    when.kind === 'at once'
-      ? ''
-      : when.kind === 'in a rebuild'
-        ? ` (${when.count} ms into the agent's next rebuild)`
-        : ` (as soon as the agent has made ${when.count} more ${when.kind})`;
-  return `${describeAction(action)}${moment}`;
-}
-
-export function describeAction(action: Action): string {
-  switch (action.kind) {
-    case 'secret':
-      return describeSecret(action.content);
-    case 'api':
-      return `the API server is ${action.fault} for ${action.forMs / 1000} s, for ${action.scope === 'all' ? 'everything' : 'the Secret'}`;
-    case 'lag':
-      return 'the next read of the Secret meets an API server that lags and does not find it';
-    case 'watch':
-      return `the watch is ${action.how}`;
-    case 'label':
-      return `the Node's label is ${action.isOn ? 'set' : 'taken away'}${action.forMs === undefined ? '' : ` for ${action.forMs / 1000} s`}`;
-    case 'tool':
-      return `the store's tool ${action.trouble}, ${action.times} times`;
-    case 'disk full':
-      return `the disk is full for ${action.forMs / 1000} s`;
-    case 'runtime':
-      return `the runtime ${action.how}`;
-    case 'next start':
-      return `the next start of the runtime ${action.trouble}`;
-    case 'store':
-      return `somebody ${action.how}`;
-    case 'file':
-      return `the machine's own file ${action.content === 'absent' ? 'is removed' : action.content === 'broken' ? 'is broken' : `holds ${action.content.join(', ')}`}`;
-    case 'clock':
-      return `the clock is set by ${action.byMs / 1000} s`;
-    case 'kill':
-      return 'the agent is killed';
-    case 'terminate':
-      return 'the agent is told to end, and started again';
-    case 'second agent':
-      return 'a second agent is started';
-    case 'power failure':
-      return 'the power fails';
-    case 'old records':
-      return "the agent is replaced by one with an older version's records";
-    default:
-      return action satisfies never;
-  }
-}
-
-function describeSecret(content: SecretContent | undefined): string {
-  if (content === undefined) return 'the Secret is deleted';
-  const remove = 'onDelete' in content && content.onDelete === 'remove' ? ', on-delete: remove' : '';
-  if (content.kind === 'good') return `the Secret holds ${content.names.join(', ')}${remove}`;
-  return `the Secret holds a ${content.kind} set${content.kind === 'bad' ? ` (${content.how})` : ''}${remove}`;
 }

@@ -1,7 +1,7 @@
 // A fake of the service manager with one unit, and of the runtime in it. Faithful: an InvocationID for each start, PID 1's link
 // below /run/systemd/units while the unit is not inactive, activating and deactivating, auto-restart, the start limit and
 // reset-failed, `show` with exit code 0. The runtime loads its trust pool once, when it starts or, as Go does, at its first
-// use some time later, and keeps it.
+// use some time later, and keeps it; it serves its CRI some time after it is active, or never.
 
 import { readCertificates } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
@@ -10,20 +10,33 @@ import type { Random } from './random.ts';
 import { bundlePath, defaultPlaces, listInputs, storeFolder, type ToolRun } from './store-tool.ts';
 
 export const unit = 'containerd.service';
+/** Stays when the process ends, as the file of a socket does. */
+const socket = '/run/containerd/containerd.sock';
 const invocationLink = `/run/systemd/units/invocation:${unit}`;
 
-export type StartTrouble = 'fails' | 'fails and comes back' | 'is slow' | 'keeps its process' | 'dies again';
+export type StartTrouble =
+  | 'fails'
+  | 'fails and comes back'
+  | 'is slow'
+  | 'keeps its process'
+  | 'dies again'
+  | 'never serves'
+  | 'serves late';
 
 export interface RuntimeProcess {
   readonly invocationId: string;
   /** What it loaded of the bundle and, as Go does, of the files beside it; undefined: nothing yet. */
   pool: { readonly bundle: ReadonlySet<string>; readonly beside: ReadonlySet<string> } | undefined;
+  /** Its CRI has answered, or would have, that it is ready. */
+  isReady: boolean;
 }
 
 export interface ServiceManager {
   readonly process: RuntimeProcess | undefined;
   readonly isActive: boolean;
   readonly isSettled: boolean;
+  /** Why its CRI does not serve, or undefined. */
+  readonly criFault: string | undefined;
   /** What the next starts do instead of working. */
   readonly troubles: StartTrouble[];
   systemctl(
@@ -32,7 +45,9 @@ export interface ServiceManager {
   ): Promise<{ readonly exitCode: number; readonly stdout: string }>;
   /** The process dies and is started again by the service manager. */
   die(): void;
-  /** Somebody starts it where it is down. */
+  /** Who runs, as one who asks at this moment is told: an InvocationID, or `stopped`, or `unknown`. */
+  mark(): string;
+  /** Somebody starts it where it is down, and has it serve. */
   start(): void;
 }
 
@@ -44,7 +59,9 @@ export interface ServiceOptions {
   readonly boot: Owner;
   readonly loads: 'at start' | 'at first use';
   /** Another process, or none, from here on. */
-  onChange(): void;
+  onChange(process: RuntimeProcess | undefined): void;
+  /** The process is ready, for the first time. */
+  onReady(): void;
   /** Whether what was proven is in the bundle. */
   isWhole(): boolean;
   /** A start that does not work begins. */
@@ -58,6 +75,7 @@ export function createServiceManager({
   boot,
   loads,
   onChange,
+  onReady,
   isWhole,
   onTrouble,
 }: ServiceOptions): ServiceManager {
@@ -79,7 +97,7 @@ export function createServiceManager({
     process = undefined;
     active = state;
     setLink(undefined);
-    onChange();
+    onChange(undefined);
   }
 
   async function bringUp(): Promise<void> {
@@ -89,11 +107,12 @@ export function createServiceManager({
     recentStarts = [...recentStarts.filter((at) => now - at < 10_000), now];
     if (recentStarts.length > 5) return end('failed');
     const invocationId = Array.from({ length: 32 }, () => random.below(16).toString(16)).join('');
-    const started: RuntimeProcess = { invocationId, pool: undefined };
+    const started: RuntimeProcess = { invocationId, pool: undefined, isReady: false };
     process = started;
     active = 'activating';
     setLink(invocationId);
-    onChange();
+    if (disk.find(socket) === undefined) disk.put(socket, '');
+    onChange(started);
     if (loads === 'at start') clock.after(random.pick([0, 0, 120]), boot, () => load(started));
     await pause(trouble === 'is slow' ? 20_000 : 500);
     if (process !== started) return;
@@ -103,8 +122,15 @@ export function createServiceManager({
       return;
     }
     active = 'active';
+    if (trouble !== 'never serves') clock.after(trouble === 'serves late' ? 40_000 : 200, boot, () => serve(started));
     if (loads === 'at first use') clock.after(random.pick([10, 3_000, 60_000]), boot, () => load(started));
     if (trouble === 'dies again') clock.after(random.pick([50, 5_000]), boot, die);
+  }
+
+  function serve(started: RuntimeProcess): void {
+    if (process !== started || started.isReady) return;
+    started.isReady = true;
+    onReady();
   }
 
   /**
@@ -151,7 +177,9 @@ export function createServiceManager({
   }
 
   function start(): void {
-    void queue(async () => (process === undefined ? bringUp() : undefined));
+    void queue(async () => {
+      if (process === undefined) await bringUp();
+    });
   }
 
   function die(): void {
@@ -170,6 +198,10 @@ export function createServiceManager({
     get isSettled() {
       return active === 'active' && process?.pool !== undefined;
     },
+    get criFault() {
+      if (process === undefined) return 'CRI does not answer: connect ECONNREFUSED';
+      return process.isReady ? undefined : 'CRI Status: RuntimeReady is false';
+    },
     troubles,
     async systemctl([verb = ''], run) {
       await run.pause(10);
@@ -185,7 +217,14 @@ export function createServiceManager({
         .join('');
       return { exitCode: 0, stdout };
     },
+    mark() {
+      if (active === 'active' && process !== undefined) return process.invocationId;
+      return active === 'inactive' || active === 'failed' ? 'stopped' : 'unknown';
+    },
     die,
-    start,
+    start() {
+      start();
+      void queue(() => Promise.resolve(process && serve(process)));
+    },
   };
 }

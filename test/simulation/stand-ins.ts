@@ -11,6 +11,8 @@ export interface Actor extends Owner {
   after(milliseconds: number, run: () => void): void;
   elapsedMs(): number;
   random(): number;
+  /** Of the runtime on its node. */
+  criFault(): string | undefined;
   readonly bootId: string;
   livingPids(): readonly number[];
 }
@@ -48,6 +50,12 @@ export function readdir(): Promise<readonly string[]> {
 
 export function readlink(): Promise<string> {
   return Promise.resolve('pid:[4026531836]');
+}
+
+/** For host/cri.ts of the health check. */
+export async function findCriFault(): Promise<string | undefined> {
+  await actor().pause(2);
+  return actor().criFault();
 }
 
 /** For `node:http` of the health check: no kubelet answers. */

@@ -5,12 +5,13 @@ import { createHash } from 'node:crypto';
 import { type AgentProcess, type Agents, createAgents } from './agents.ts';
 import { createClock } from './clock.ts';
 import { createCluster } from './cluster.ts';
-import { findUnconverged } from './convergence.ts';
+import { settle } from './convergence.ts';
 import { createNode } from './node.ts';
 import { type Broken, recordsPath } from './promises/court.ts';
 import { createPromises } from './promises.ts';
 import { createRandom } from './random.ts';
-import { type Action, describeAction, describeEvent, type Schedule, type ScheduledEvent } from './schedule.ts';
+import type { Action, Schedule, ScheduledEvent } from './schedule.ts';
+import { describeAction, describeEvent } from './story.ts';
 
 export interface Run {
   readonly broken: Broken | undefined;
@@ -22,10 +23,9 @@ export interface Run {
 
 const start = new Date('2026-06-01T00:00:00Z');
 const minuteMs = 60_000;
-const longestMs = 5 * 60 * minuteMs;
 
 export async function simulate(schedule: Schedule, tellsCalls = false): Promise<Run> {
-  const { seed, isPooled, spreadMs, hasFile, loads, events } = schedule;
+  const { seed, isPooled, spreadMs, hasFile, hasBootUnit, loads, events } = schedule;
   const world = { isDead: false };
   const random = createRandom(seed, 1);
   const clock = createClock(start);
@@ -36,6 +36,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
   let isMended = false;
   let isAgentDue = false;
   let hasLostAgents = false;
+  let hasBootInstalled = false;
   let works = 0;
 
   const time = (): string => `${(clock.elapsedMs() / 1000).toFixed(3).padStart(11)} s`;
@@ -44,12 +45,19 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     clock,
     random,
     loads,
+    hasBootUnit,
     isWhole: () => promises.isWhole(),
-    onMeddled: () => promises.disturbed(),
+    onMeddled: () => promises.meddled(),
     onTrouble() {
       for (const waiting of armed) waiting.isCounting ||= waiting.event.when.kind === 'calls after a failure';
     },
-    onRuntimeChange() {
+    onRuntimeReady: () => promises.runtimeServes(),
+    onBootRecord() {
+      hasBootInstalled = true;
+      promises.bootNoted();
+    },
+    onRuntimeChange(process) {
+      promises.runtimeStarts(process);
       if (agents?.isRestarting() !== true) promises.disturbed();
     },
   });
@@ -57,6 +65,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     disk: node.disk,
     clock,
     runtime: () => node.services,
+    spreadMs,
     onBroken: ({ promise, seen }) => tell(`BROKEN: ${promise}: ${seen}`),
   });
   const cluster = createCluster(clock);
@@ -127,8 +136,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     clock.after(20_000, world, () => {
       isDown = false;
       promises.booted();
-      node.boot();
-      startAgentAfter(5_000);
+      void node.boot().then(() => startAgentAfter(5_000)); // as the kubelet, it waits for the boot unit
     });
   }
 
@@ -149,6 +157,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
         if (action.forMs !== undefined) later(action.forMs, () => cluster.enable(!action.isOn));
         return;
       case 'clock':
+        promises.clockIsSet();
         return clock.jump(action.byMs);
       default:
         if (!isDown) performOnHost(action);
@@ -188,6 +197,12 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
         return void node.services.troubles.push(action.trouble);
       case 'store':
         return node.meddle(action.how);
+      case 'fight':
+        for (let time = 0; time < action.times; time += 1)
+          later(time * action.everyMs, () => (isDown ? undefined : node.meddle(action.how)));
+        return;
+      case 'boot unit':
+        return void node.runBootUnit();
       case 'file':
         return node.writeFile(action.content);
       default:
@@ -223,8 +238,8 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     }) as object;
     node.disk.put(recordsPath, `${JSON.stringify(whole)}\n`);
     node.disk.syncAll();
-    promises.disturbed();
-    promises.forgetWithdrawn();
+    promises.meddled();
+    promises.forget();
   }
 
   function mend(): void {
@@ -239,37 +254,9 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     if (started.living().length === 0) startAgentAfter(1_000);
   }
 
-  async function settle(): Promise<void> {
-    const until = clock.elapsedMs() + longestMs;
-    const look = (): string | undefined =>
-      findUnconverged({
-        disk: node.disk,
-        cluster,
-        promises,
-        services: node.services,
-        hasLostAgents,
-        hasAgent: started.living().length === 1,
-      });
-    let missing = look() ?? 'nothing was looked at';
-    while (missing !== undefined && promises.broken === undefined) {
-      if (clock.elapsedMs() >= until) return promises.breaks('the host converges', missing);
-      await clock.runUntil(clock.elapsedMs() + 2 * minuteMs);
-      const found = look();
-      if (found === undefined) break;
-      missing = found;
-    }
-    if (promises.broken !== undefined) return;
-    await clock.runUntil(clock.elapsedMs() + 12 * minuteMs);
-    const before = works;
-    await clock.runUntil(clock.elapsedMs() + 30 * minuteMs);
-    if (works !== before)
-      promises.breaks('an idle pass does nothing', `${works - before} things were done in half an hour of peace`);
-    const late = look();
-    if (late !== undefined) promises.breaks('the host converges', late);
-  }
-
   if (hasFile) node.writeFile(['own-one']);
   node.disk.syncAll();
+  void node.boot();
   await clock.runUntil(5_000);
   started.start();
   for (const event of events) {
@@ -286,7 +273,17 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     await clock.runUntil(clock.elapsedMs() + minuteMs);
     mend();
     await clock.runUntil(clock.elapsedMs() + 40_000);
-    await settle();
+    await settle({
+      clock,
+      disk: node.disk,
+      cluster,
+      promises,
+      services: () => node.services,
+      hasLostAgents: () => hasLostAgents,
+      hasBootInstalled: () => hasBootInstalled,
+      hasAgent: () => started.living().length === 1,
+      works: () => works,
+    });
   }
   killAgents();
   const { broken } = promises;

@@ -2,11 +2,14 @@
 // admitted or was taken away, and no moment in which trust that was there is gone.
 
 import { posix } from 'node:path';
+import { bootRecord } from '../../../agent/host/boot.ts';
 import { nameOf, readCertificates } from '../certificates.ts';
 import { anchorsFolder, bundlePath, defaultPlaces, listInputs, lookUp, storeFolder } from '../store-tool.ts';
 import { linkedPrints } from '../store-views.ts';
+import type { Additions } from './additions.ts';
 import { type Court, recordsPath, type Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
+import type { Repairs } from './repairs.ts';
 import type { Restarts } from './restarts.ts';
 import type { Wanted } from './wanted.ts';
 
@@ -23,6 +26,8 @@ export interface ChangesOptions {
   readonly wanted: Wanted;
   readonly proof: Proof;
   readonly restarts: Restarts;
+  readonly additions: Additions;
+  readonly repairs: Repairs;
   /** The agent has taken away its records, with the last of its trust. */
   onForgotten(): void;
 }
@@ -30,7 +35,8 @@ export interface ChangesOptions {
 /** What is called around each change of the host by an agent. */
 export type JudgeChange = (suspect: Suspect, call: string, path: string, change: () => void) => void;
 
-export function createChanges({ court, wanted, proof, restarts, onForgotten }: ChangesOptions): JudgeChange {
+export function createChanges(options: ChangesOptions): JudgeChange {
+  const { court, wanted, proof, restarts, additions, repairs, onForgotten } = options;
   const { disk, breaks } = court;
   let holder: Suspect | undefined;
 
@@ -49,11 +55,12 @@ export function createChanges({ court, wanted, proof, restarts, onForgotten }: C
     if (call === 'unlink') {
       if (!wanted.desired.has(print)) {
         wanted.withdrawn.add(print);
-        proof.leaves(print);
         restarts.isCaused();
       } else if (proof.isKept(print)) breaks('no news is no change', `the anchor of ${nameOf(print)} was removed`);
       return;
     }
+    additions.written(print);
+    repairs.writes(suspect, path, print);
     if (!wanted.everGood.has(print))
       breaks('a bad set never reaches the host', `the anchor of ${nameOf(print)} was written`);
     if (wanted.withdrawn.has(print)) breaks('withdrawn means gone', `the anchor of ${nameOf(print)} was written again`);
@@ -64,7 +71,11 @@ export function createChanges({ court, wanted, proof, restarts, onForgotten }: C
       wanted.syncs(path);
       return change();
     }
-    if (call === 'rename' && path === recordsPath) return wanted.notes(suspect, change);
+    if (call === 'rename' && path === recordsPath) {
+      wanted.notes(suspect, change);
+      return restarts.noted();
+    }
+    if (call === 'unlink' && path === bootRecord) restarts.bootForgotten();
     if (call === 'unlink' && path === recordsPath) onForgotten();
     if (!ownFiles.some((own) => own.test(path)) && !isEmptyBundle(path)) breaks('only own files', `${call} ${path}`);
     const inStore = path.startsWith(`${storeFolder}/`);
@@ -82,6 +93,7 @@ export function createChanges({ court, wanted, proof, restarts, onForgotten }: C
     const name = posix.basename(path);
     const goes = call === 'unlink' ? printNamed(name.replace(/pem$/, 'crt')) : undefined;
     if (goes !== undefined && wanted.desired.has(goes) && !proof.isKept(goes)) restarts.undoes();
+    if (call === 'rename' && path === bundlePath) repairs.writes(suspect, path, undefined);
     if (inAnchors && !name.startsWith('.')) judgeAnchor(suspect, call, path);
     const after = lookUp(disk, storeFolder);
     for (const print of before) {

@@ -1,5 +1,6 @@
 // What the judges of single promises share: the world as it is seen from outside, and the order of what happens in it.
 
+import type { RuntimeRecord } from '../../../agent/trust/observation.ts';
 import type { Clock } from '../clock.ts';
 import type { Disk } from '../disk.ts';
 import type { RuntimeProcess } from '../service.ts';
@@ -14,6 +15,10 @@ export interface Suspect {
   readonly isDead: boolean;
   /** The moment in which it last began to look at the host. */
   lookedAt: number;
+  /** When it has last built a store to look at. */
+  stagedAt: number;
+  /** It was told to end. */
+  isEnding: boolean;
   hasSeenLabel: boolean;
   /** Since when it has been told that the label is gone. */
   unlabelledSinceMs: number | undefined;
@@ -35,9 +40,25 @@ export interface Court {
   moment(): number;
   /** When somebody other than the agent has last changed the store, the runtime, or the agent's own memory. */
   disturbedAt: number;
+  /** When somebody else has last changed the store, or a power failure has. */
+  meddledAt: number;
+  /** When somebody has last set the wall clock. */
+  clockSetAt: number;
   /** Certificates whose trust may have come from, or be lost track of by, somebody else. */
   readonly exempt: Set<string>;
 }
 
 export const stateFolder = '/var/lib/node-trust-agent';
 export const recordsPath = `${stateFolder}/state.json`;
+
+/** What the agent has on record of the runtime and its source; nothing where its file is torn or not there. */
+export function readRecords(disk: Disk): {
+  readonly runtime?: RuntimeRecord;
+  readonly source?: { readonly certificates: readonly unknown[] };
+} {
+  try {
+    return JSON.parse(disk.read(recordsPath)?.toString() ?? '{}') as object;
+  } catch {
+    return {};
+  }
+}

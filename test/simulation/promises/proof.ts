@@ -1,27 +1,28 @@
 // Synced is proof: what the Node says is compared with what is in the bundle and what the running process has really loaded,
 // and a proof that nothing has happened to since outlives a power failure.
 
-import { createHash } from 'node:crypto';
 import { nameOf, readCertificates } from '../certificates.ts';
 import { storeFolder } from '../store-tool.ts';
-import { bundledPrints, hasAnchor, type Prints, standingPrints } from '../store-views.ts';
+import { bundledPrints, digestOf, hasAnchor, type Prints, standingPrints } from '../store-views.ts';
 import { type Court, recordsPath, type Suspect } from './court.ts';
 import type { Wanted } from './wanted.ts';
 
 export interface Proof {
-  /** The certificates of the last Synced, and the process that had them. */
-  readonly last: { readonly named: Prints; readonly invocationId: string; readonly by: Suspect } | undefined;
+  /** The certificates of the last Synced, the process that had them, and when the host was looked at for it. */
+  readonly last:
+    | { readonly named: Prints; readonly invocationId: string; readonly by: Suspect; readonly at: number }
+    | undefined;
   /** The store was another since: a process that loads at its first use may have that. */
   readonly hasChangedSince: boolean;
   /** Proven once, and still desired: nothing but its source takes it away. */
   isKept(print: string): boolean;
-  /** The Node says Synced. */
-  synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): void;
+  /** The Node says Synced: answers with the certificates, if that is true. */
+  synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): Prints | undefined;
   anchorChanges(call: string, print: string | undefined): void;
-  /** What was taken away for good. */
-  leaves(print: string): void;
+  /** Something else is desired. */
+  wantedChanges(): void;
   /** The agent itself has written the bundle: what others write they do not sync. */
-  rebuilt(): void;
+  rebuilt(bundle: Prints, startedAt: number): void;
   /** What was proven may not be so any more. */
   ends(): void;
   /** The records say nothing of it any more. */
@@ -32,7 +33,7 @@ export interface Proof {
 export function createProof(court: Court, wanted: Wanted): Proof {
   const { disk, runtime, breaks, exempt } = court;
   let last: Proof['last'];
-  /** Those of it that were withdrawn since. */
+  /** Those of it that no source has wanted at some time since. */
   const left = new Set<string>();
   let hasChangedSince = false;
   let rebuiltAt = 0;
@@ -48,6 +49,7 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     for (const print of named) if (!bundle.has(print)) return `${nameOf(print)} is not in the bundle`;
     const { process, isActive } = runtime();
     if (named.size > 0 && !isActive) return 'the runtime does not run';
+    if (named.size > 0 && process?.isReady === false) return 'the runtime has never served its CRI';
     const pool = process?.pool ?? { bundle, beside: bundle };
     for (const print of named) if (!pool.bundle.has(print)) return `the runtime did not load ${nameOf(print)}`;
     if (process === undefined) return undefined;
@@ -74,20 +76,26 @@ export function createProof(court: Court, wanted: Wanted): Proof {
       const lie = findLie(named, annotations['node-trust-agent/bundle']);
       const { process } = runtime();
       if (lie === undefined && process !== undefined) {
-        last = { named, invocationId: process.invocationId, by: suspect };
+        last = { named, invocationId: process.invocationId, by: suspect, at: suspect.lookedAt };
         hasChangedSince = false;
         left.clear();
       }
       if (lie === undefined) proven = rebuiltAt > court.disturbedAt ? named : undefined;
       else if (suspect.lookedAt > court.disturbedAt) breaks('Synced is proof', lie);
+      return lie === undefined ? named : undefined;
     },
     anchorChanges(call, print) {
       proven = undefined;
       if (print !== undefined && (call === 'unlink' || last?.named.has(print) !== true)) hasChangedSince = true;
     },
-    leaves: (print) => void left.add(print),
-    rebuilt() {
-      rebuiltAt = court.moment();
+    wantedChanges() {
+      proven = undefined;
+      for (const print of last?.named ?? []) if (!wanted.desired.has(print)) left.add(print);
+    },
+    rebuilt(bundle, startedAt) {
+      if (startedAt >= court.disturbedAt) rebuiltAt = court.moment();
+      // Without what it leaves to somebody who fights over it, say.
+      if ([...(last?.named ?? [])].some((print) => !bundle.has(print))) hasChangedSince = true;
     },
     ends() {
       proven = undefined;
@@ -109,12 +117,6 @@ export function createProof(court: Court, wanted: Wanted): Proof {
         breaks('Synced outlives a power failure', "the agent's records are lost");
     },
   };
-}
-
-/** As docs/architecture.md has it: SHA-256 over the sorted fingerprints, each followed by one LF. */
-function digestOf(prints: Prints): string {
-  const lines = [...prints].sort().map((print) => `${print}\n`);
-  return `sha256:${createHash('sha256').update(lines.join('')).digest('hex')}`;
 }
 
 function namedIn(details: string | null | undefined): Prints {

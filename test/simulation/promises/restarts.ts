@@ -1,42 +1,115 @@
-// The runtime is disturbed only when it must be: each restart by an agent has a cause that no restart has answered yet.
+// The runtime is disturbed only when it must be: each restart by an agent has a cause that no restart has answered yet, spares a
+// process that is known to have loaded all, and keeps its interval from the last one, but to undo or to leave the pool.
 
-import type { Court, Suspect } from './court.ts';
+import { bootRecord } from '../../../agent/host/boot.ts';
+import { bundleVersion, digestOf } from '../store-views.ts';
+import { type Court, readRecords, type Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
 import type { Wanted } from './wanted.ts';
 
+export const restartIntervalMs = 5 * 60_000;
+
 export interface Restarts {
   restarting(suspect: Suspect): void;
+  /** Another process of the runtime. */
+  started(invocationId: string): void;
   /** A change of what is desired, or a boot. */
   isCaused(): void;
   /** What was added and cannot be brought into use is being taken away again. */
   undoes(): void;
   /** What was added is tried again, and may cost a restart again. */
   isRetried(): void;
+  /** Its records are others now. */
+  noted(): void;
+  /** The boot unit has written its record. */
+  bootNoted(): void;
+  /** The agent has taken it away, or a boot has. */
+  bootForgotten(): void;
+  /** The Node says until when a restart is deferred. */
+  deferred(suspect: Suspect, message: string, spreadMs: number): void;
+  /** The records say nothing of restarts any more. */
+  forget(): void;
+}
+
+/** A rebuild that is recorded with its end: whoever starts while the bundle is this one loads it. */
+interface Ended {
+  readonly at: number;
+  readonly bundle: string;
+  readonly version: string;
 }
 
 const promise = 'the runtime is disturbed only when it must be';
 
 export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Restarts {
-  const { runtime, breaks } = court;
+  const { disk, clock, runtime, breaks } = court;
   let hasCause = true;
   /** Of all disturbances, which ones a restart has answered. */
   let answeredUntil = -1;
   let isUndoing = false;
   let isRetryDue = false;
   /** Who asked for the last restart, and what ran then. */
-  let last: { readonly by: Suspect; readonly invocationId: string | undefined } | undefined;
+  let last: { readonly by: Suspect; readonly invocationId: string } | undefined;
+  let lastMs: number | undefined;
+  let endedByAgent: Ended | undefined;
+  let endedByBoot: Ended | undefined;
+  let runs: { readonly invocationId: string; readonly at: number } | undefined;
+
+  /** It has noted the time before it asked: where the clock was set between the two, nobody knows which. */
+  function noteTime(suspect: Suspect): void {
+    lastMs = suspect.lookedAt < court.clockSetAt ? undefined : clock.wall().getTime();
+  }
+
+  function judgeInterval(suspect: Suspect): void {
+    const now = clock.wall().getTime();
+    const sinceMs = now - (lastMs ?? Number.NEGATIVE_INFINITY);
+    noteTime(suspect);
+    const isLeaving = wanted.isLeaving && !suspect.isMember;
+    // Noted before it is asked for: back to a part of what is desired.
+    const isUndo = readRecords(disk).runtime?.restarted?.bundle !== digestOf(wanted.desired);
+    // By the wall clock, as the agent knows it; one that was set back says nothing.
+    if (isLeaving || isUndo || suspect.lookedAt < court.clockSetAt || sinceMs < 0 || sinceMs >= restartIntervalMs)
+      return;
+    breaks('at most one restart in its interval', `a restart ${sinceMs / 1000} s after the last one`);
+  }
+
+  function readEnded(): Omit<Ended, 'at'> | undefined {
+    const { bundle = '', version, before, after } = readRecords(disk).runtime?.rebuild ?? {};
+    const isKnown = after !== undefined && before !== 'unknown' && after !== 'unknown';
+    return isKnown && version === bundleVersion(disk) ? { bundle, version } : undefined;
+  }
+
+  /** It has loaded what is desired, and the agent can know it. */
+  function isFresh({ pool }: NonNullable<ReturnType<typeof runtime>['process']>, suspect: Suspect): boolean {
+    const { at = 0 } = runs ?? {};
+    const digest = digestOf(wanted.desired);
+    // Of a store that it has recorded itself, in whatever words, it takes nobody else's.
+    const isOwn = readRecords(disk).runtime?.rebuild?.version === bundleVersion(disk);
+    const isKnown = [endedByAgent, isOwn ? undefined : endedByBoot].some(
+      (ended) => ended?.bundle === digest && ended.version === bundleVersion(disk) && ended.at < at,
+    );
+    return (
+      isKnown &&
+      at < suspect.lookedAt &&
+      pool !== undefined &&
+      [...wanted.desired].every((print) => pool.bundle.has(print))
+    );
+  }
 
   return {
     restarting(suspect) {
       wanted.acts(suspect);
-      const isUndone = isUndoing;
+      const isUndo = isUndoing;
       isUndoing = false;
-      const invocationId = runtime().process?.invocationId;
-      if (isUndone || invocationId === undefined) return; // what is down is not disturbed
+      const { process, isActive } = runtime();
+      if (isUndo || !isActive) noteTime(suspect);
+      else judgeInterval(suspect);
+      if (isUndo || process === undefined) return; // what is down is not disturbed
       // One that comes after a rebuild which was begun and cut off cannot know that it did nothing.
+      const { invocationId } = process;
       const isProven = proof.last?.by === suspect && invocationId === proof.last.invocationId;
       if (isProven && wanted.isDesired(proof.last?.named) && !proof.hasChangedSince)
         breaks(promise, 'a restart of a process that has loaded all');
+      if (isFresh(process, suspect)) breaks(promise, 'a restart of a process that was started with the store as it is');
       const hasHappened = last?.by.isDead !== true || last.invocationId !== invocationId;
       last = { by: suspect, invocationId };
       const isAnswered = !hasCause && court.disturbedAt <= answeredUntil;
@@ -46,6 +119,9 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
       hasCause = false;
       answeredUntil = suspect.lookedAt; // what came after that look may want another
     },
+    started(invocationId) {
+      runs = { invocationId, at: court.moment() };
+    },
     isCaused() {
       hasCause = true;
     },
@@ -54,6 +130,34 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     },
     isRetried() {
       isRetryDue = true;
+    },
+    noted() {
+      const ended = readEnded();
+      const isSame = ended?.version === endedByAgent?.version && ended?.bundle === endedByAgent?.bundle;
+      if (!isSame) endedByAgent = ended && { ...ended, at: court.moment() };
+    },
+    bootNoted() {
+      const lines = disk.read(bootRecord)?.toString().split('\n') ?? [];
+      const [bundle = '', ...marks] = ['bundle', 'before', 'after'].map((name) =>
+        lines.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1),
+      );
+      endedByBoot = marks.includes('unknown')
+        ? undefined
+        : { at: court.moment(), bundle, version: bundleVersion(disk) };
+    },
+    bootForgotten() {
+      endedByBoot = undefined;
+    },
+    deferred(suspect, message, spreadMs) {
+      if (suspect.lookedAt < court.clockSetAt) return;
+      const [, until = ''] = / is restarted at (\S+?);/.exec(message) ?? [];
+      const waitMs = Date.parse(until) - clock.wall().getTime();
+      if (!(waitMs <= Math.max(spreadMs, restartIntervalMs)))
+        breaks('a restart is not put off for longer than it must be', message);
+    },
+    forget() {
+      lastMs = undefined;
+      endedByAgent = undefined;
     },
   };
 }

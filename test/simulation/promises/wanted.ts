@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { certificate, readCertificates } from '../certificates.ts';
 import { nodeName, type Served } from '../cluster.ts';
 import type { Prints } from '../store-views.ts';
-import { type Court, recordsPath, type Suspect, stateFolder } from './court.ts';
+import { type Court, readRecords, recordsPath, type Suspect, stateFolder } from './court.ts';
 
 export const graceMs = 10 * 60_000;
 /** Longer by a share that a hash of the node's name gives. */
@@ -71,8 +71,9 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
   function believe(change: Partial<Believed>): void {
     believed = { ...believed, ...change };
     const next = union(believed);
-    if (!isDesired(next)) onChange();
+    const isOther = !isDesired(next);
     desired = next;
+    if (isOther) onChange();
   }
 
   function admit(prints: Prints): void {
@@ -115,8 +116,7 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
 
   /** What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back. */
   function hasForgotten(): boolean {
-    const records = JSON.parse(disk.read(recordsPath)?.toString() ?? '{}') as { source?: { certificates: unknown[] } };
-    return records.source?.certificates.length === 0;
+    return readRecords(disk).source?.certificates.length === 0;
   }
 
   function acts(suspect: Suspect): void {

@@ -1,0 +1,108 @@
+// What somebody else changes is repaired and told, at most five times within ten minutes for each path; then the path is left
+// alone, and the Node says so, and until when. That it is taken up again is for convergence.ts.
+
+import { anchorsFolder, bundlePath } from '../store-tool.ts';
+import type { Court, Suspect } from './court.ts';
+import type { Proof } from './proof.ts';
+
+export interface Repairs {
+  /** It reads its Node. */
+  passBegins(suspect: Suspect): void;
+  /** Before it puts this file in its place, with what it is to hold. */
+  writes(suspect: Suspect, path: string, print: string | undefined): void;
+  recorded(suspect: Suspect, reason: string, message: string): void;
+  failed(suspect: Suspect, reason: string, message: string): void;
+  /** What it does in this pass may not come to its end, or not be told. */
+  excuse(): void;
+  clockIsSet(): void;
+  forget(): void;
+}
+
+const windowMs = 10 * 60_000;
+const maxRepairs = 5;
+/** A pass takes less. */
+const passMs = 5 * 60_000;
+/** Longer than a clock is set back by: until then repairs may be young again. */
+const clockMs = 120 * 60_000;
+
+export function createRepairs(court: Court, proof: Proof): Repairs {
+  const { clock, breaks } = court;
+  /** By path, when the pass had begun of which each was told. */
+  const told = new Map<string, readonly number[]>();
+  /** By path, when an agent wrote it. */
+  const written = new Map<string, readonly number[]>();
+  /** Repaired in this agent's pass. */
+  let untold: { readonly by: Suspect; readonly paths: Set<string> } | undefined;
+  let isExcused = false;
+  let clockSetMs = Number.NEGATIVE_INFINITY;
+  const begins = new WeakMap<Suspect, { readonly ms: number; readonly moment: number; readonly proven: number }>();
+  const lastTold = new Map<string, number>();
+  const wallMs = (): number => clock.wall().getTime();
+  const add = (times: Map<string, readonly number[]>, path: string, at: number): readonly number[] => {
+    const all = [...(times.get(path) ?? []), at];
+    times.set(path, all);
+    return all;
+  };
+
+  function judgeFight(suspect: Suspect, message: string): void {
+    if (suspect.lookedAt < court.clockSetAt) return;
+    const [, path = '', until = ''] = /^(\S+) is changed .* left alone until (\S+?);/.exec(message) ?? [];
+    if (!(Date.parse(until) <= wallMs() + windowMs)) breaks('a fight is taken up again', message);
+    if (clock.elapsedMs() - clockSetMs < clockMs) return;
+    const since = clock.elapsedMs() - windowMs - passMs;
+    const times = (written.get(path) ?? []).filter((at) => at > since).length;
+    if ((path.startsWith(anchorsFolder) || path === bundlePath) && times < maxRepairs)
+      breaks('a fight is one', `${path} was written ${times} times, and the Node says: ${message}`);
+  }
+
+  return {
+    passBegins(suspect) {
+      begins.set(suspect, { ms: wallMs(), moment: court.moment(), proven: proof.last?.at ?? 0 });
+      const [path] = untold?.by === suspect && !suspect.isEnding ? untold.paths : [];
+      if (path !== undefined) breaks('a repair is told', `${path} was repaired, and no event says so`);
+      untold = undefined;
+      isExcused = false;
+    },
+    writes(suspect, path, print) {
+      add(written, path, clock.elapsedMs());
+      // Without a staged store it is a rollback, which tells of itself.
+      const isRepair = print !== undefined && proof.isKept(print) && suspect.stagedAt > suspect.lookedAt;
+      if (!isRepair || isExcused) return;
+      if (untold?.by !== suspect) untold = { by: suspect, paths: new Set() };
+      untold.paths.add(path);
+    },
+    recorded(suspect, reason, message) {
+      if (reason !== 'DriftRepaired') return;
+      const path = message.slice(0, message.indexOf(' was repaired'));
+      untold?.paths.delete(path);
+      const { ms = 0, moment = 0, proven = 0 } = begins.get(suspect) ?? {};
+      // Since then all was as it should be, or this was repaired already.
+      const knownAt = Math.max(lastTold.get(path) ?? 0, proven);
+      if (court.meddledAt <= knownAt) breaks('what is told as a repair is one', `${message}, and nobody was there`);
+      lastTold.set(path, moment);
+      const times = add(told, path, ms);
+      const first = times.at(-maxRepairs - 1);
+      if (first !== undefined && Math.abs(wallMs() - first) < windowMs)
+        breaks('a path that is fought over is left alone', `${path} was repaired once more`);
+    },
+    failed(suspect, reason, message) {
+      untold = undefined;
+      if (reason === 'DriftFight') return judgeFight(suspect, message);
+      const isFought = [...told.values()].some((times) => wallMs() - (times.at(-maxRepairs) ?? 0) < windowMs - passMs);
+      if (reason === 'StoreIncomplete' && message.includes('this is left to do') && isFought)
+        breaks('a fight is told', message);
+    },
+    excuse() {
+      untold = undefined;
+      isExcused = true;
+    },
+    clockIsSet() {
+      told.clear();
+      clockSetMs = clock.elapsedMs();
+    },
+    forget() {
+      told.clear();
+      untold = undefined;
+    },
+  };
+}

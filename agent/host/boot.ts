@@ -2,7 +2,6 @@
 // (image/boot/). An agent follows the file beside its Secret, and takes over what the boot has installed: the record below
 // /run says which store every runtime has loaded that was started later.
 
-import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { AgentError } from '../errors.ts';
 import type { BundleDigest } from '../trust/bundle.ts';
@@ -41,19 +40,17 @@ export function createFileSource(root: HostRoot, path: string): Source {
  * The rebuild that the boot has made, where the store is still as it has left it and nothing is recorded of this store; else
  * what is recorded. Good once: whoever changes the store, or has noted what the runtime loaded, takes the boot's record away.
  */
-export async function withBoot(
-  record: RuntimeRecord,
-  root: HostRoot,
-  bundlePath: string,
-  version: string,
-): Promise<RuntimeRecord> {
+export async function withBoot(record: RuntimeRecord, root: HostRoot, version: string): Promise<RuntimeRecord> {
   if (record.rebuild?.version === version) return record;
   const boot = await readRecord(root);
-  const store = boot && (await root.readFile(bundlePath));
-  if (boot === undefined || store === undefined || store === 'absent') return record;
-  if (`sha256:${createHash('sha256').update(store).digest('hex')}` !== boot.store) return record;
+  if (boot === undefined || boot.store !== inSeconds(version)) return record;
   const { bundle, before, after } = boot;
   return { ...record, rebuild: { bundle, at: new Date(0).toISOString(), before, after, version } };
+}
+
+/** As the boot writes it: with the time of change in seconds. By its bytes a store would be the same that was damaged and mended since. */
+function inSeconds(version: string): string {
+  return version.slice(0, -9);
 }
 
 /** The anchors that stood in the file at the last boot that found it good; undefined where there was none. */
@@ -66,6 +63,7 @@ export async function readBootList(root: HostRoot): Promise<ReadonlySet<AnchorNa
 
 interface BootRecord {
   readonly bundle: BundleDigest;
+  /** Which file the bundle was: inode, size, and time of change in seconds. */
   readonly store: string;
   readonly before: RuntimeMark;
   readonly after: RuntimeMark;
@@ -77,10 +75,9 @@ async function readRecord(root: HostRoot): Promise<BootRecord | undefined> {
   if (bytes === 'absent') return undefined;
   const lines = Buffer.from(bytes).toString('utf8').split('\n');
   const facts = new Map(lines.map((line) => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)]));
-  const [bundle, store] = [facts.get('bundle'), facts.get('store')];
-  const [before, after] = [facts.get('before'), facts.get('after')];
+  const [bundle, store, before, after] = ['bundle', 'store', 'before', 'after'].map((name) => facts.get(name));
   const isDigest = (text: string | undefined): text is BundleDigest => /^sha256:[0-9a-f]{64}$/.test(text ?? '');
-  if (facts.get('version') !== '1' || !isDigest(bundle) || !isDigest(store) || !before || !after) return undefined;
+  if (facts.get('version') !== '1' || !isDigest(bundle) || !store || !before || !after) return undefined;
   return { bundle, store, before, after };
 }
 

@@ -123,7 +123,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       const { runtime: known, withdrawn = [] } = await facts.read();
       if (invocationId !== served && invocationId !== known.loaded?.invocationId) return 'outdated';
       const found = await store.version();
-      const record = await withBoot(known, root, store.places.bundlePath, found);
+      const record = await withBoot(known, root, found);
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
       // if the store is whole.
       const isKnown =
@@ -185,7 +185,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     async observe(look, signal) {
       const { runtime: known, withdrawn = [] } = await facts.read();
       const observed = await store.observe(withdrawn);
-      const record = await withBoot(known, root, store.places.bundlePath, observed.version);
+      const record = await withBoot(known, root, observed.version);
       return { store: observed, runtime: await runtime.observe(look, signal), record };
     },
     async apply(step, signal) {

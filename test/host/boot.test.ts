@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { copyFile, rename, stat } from 'node:fs/promises';
 import { test } from 'node:test';
 import { bootFile, createFileSource, planRetirement, withBoot } from '../../agent/host/boot.ts';
 import type { Host } from '../../agent/host/host.ts';
@@ -28,13 +28,11 @@ async function boot(node: Sandbox, ...certificates: readonly TestCertificate[]):
   await node.write(bootFile, certificates.map(({ pem }) => pem).join('\n'));
   for (const certificate of certificates) await node.write(`${anchors}/${nameOf(certificate)}.crt`, certificate.pem);
   await updateStore(node.root);
-  const store = createHash('sha256')
-    .update(await node.read(bundle))
-    .digest('hex');
+  const { ino, size, ctimeMs } = await stat(node.at(bundle));
   const { digest } = bundleOf(certificates);
   await node.write(
     '/run/node-trust-agent/boot',
-    `version 1\nbundle ${digest}\nstore sha256:${store}\nbefore stopped\nafter stopped\n`,
+    `version 1\nbundle ${digest}\nstore ${ino}.${size}.${Math.floor(ctimeMs / 1000)}\nbefore stopped\nafter stopped\n`,
   );
   await node.runtime.systemctl('start', unit);
 }
@@ -71,6 +69,14 @@ test('a boot record counts for the store that it speaks of, and not for one that
   await using node = await createSandbox({ roots: 1 });
   await boot(node, early);
   await node.write(bundle, `${await node.read(bundle)}\n`);
+  assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
+});
+
+test('nor does it count for a store that was damaged and mended since, whatever started meanwhile', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await copyFile(node.at(bundle), node.at(`${bundle}.mended`));
+  await rename(node.at(`${bundle}.mended`), node.at(bundle));
   assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
 });
 
@@ -147,20 +153,20 @@ test('a runtime that ran while the boot rebuilt the store is restarted', async (
 
 test('a boot record that is torn, or of another version, counts for nothing', async () => {
   await using host = await createEmptyRoot();
-  await host.write('/bundle', 'x');
   const root = createHostRoot(host.root);
   const digest = `sha256:${'0'.repeat(64)}`;
-  const store = `sha256:${createHash('sha256').update('x').digest('hex')}`;
-  const good = `version 1\nbundle ${digest}\nstore ${store}\nbefore stopped\nafter stopped\n`;
+  const version = '12.345.1700000000123456789';
+  const good = `version 1\nbundle ${digest}\nstore 12.345.1700000000\nbefore stopped\nafter stopped\n`;
   for (const text of ['', good.slice(0, 100), good.replace('version 1', 'version 2'), good.replace(/after .*\n/, '')]) {
     await host.write('/run/node-trust-agent/boot', text);
-    assert.deepEqual(await withBoot({}, root, '/bundle', 'v'), {}, text);
+    assert.deepEqual(await withBoot({}, root, version), {}, text);
   }
   await host.write('/run/node-trust-agent/boot', good);
-  const { rebuild } = await withBoot({}, root, '/bundle', 'v');
+  assert.deepEqual(await withBoot({}, root, version.replace('12', '13')), {});
+  const { rebuild } = await withBoot({}, root, version);
   assert.deepEqual(
     [rebuild?.bundle, rebuild?.before, rebuild?.after, rebuild?.version],
-    [digest, 'stopped', 'stopped', 'v'],
+    [digest, 'stopped', 'stopped', version],
   );
 });
 

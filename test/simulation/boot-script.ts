@@ -1,14 +1,13 @@
 // A fake of image/boot/node-trust-boot on Debian: as the script, in its order, with its files and its one way back. Faithful
 // in what the agent can meet: anchors with the agent's names and bytes, the list of the last boot, the record below /run, no
-// lock, and nothing removed where an agent keeps records. Not there: its findings. The real one is tried in test/boot/.
+// lock, and nothing removed that the cluster may want. Not there: its findings. The real one is tried in test/boot/.
 
-import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { bootFile, bootRecord } from '../../agent/host/boot.ts';
 import { type KnownCertificate, readCertificates } from './certificates.ts';
 import type { Disk } from './disk.ts';
 import { anchorsFolder, bundlePath, storeFolder } from './store-tool.ts';
-import { anchorPathOf, bundledPrints, digestOf, hasAnchor } from './store-views.ts';
+import { anchorPathOf, bundledPrints, bundleVersion, digestOf, hasAnchor } from './store-views.ts';
 
 export interface BootMachine {
   readonly disk: Disk;
@@ -28,9 +27,8 @@ export async function runBootScript({ disk, mark, runTool }: BootMachine): Promi
   const names = new Set(wanted.map(nameOf));
   const earlier = new Set(disk.read(list)?.toString().split('\n').filter(Boolean));
   const missing = wanted.filter(({ pem, fingerprint }) => disk.read(anchorPathOf(fingerprint))?.toString() !== pem);
-  const hasAgent = disk.find(`${state}/state.json`) !== undefined;
-  const withdrawn = hasAgent ? [] : [...earlier].filter((name) => !names.has(name));
-  const listed = [...[...earlier].filter((name) => names.has(name)), ...missing.map(nameOf)];
+  const withdrawn = [...earlier].filter((name) => !names.has(name) && !isClaimed(name));
+  const listed = [...[...earlier].filter((name) => !withdrawn.includes(name)), ...names];
   const lacks = (): boolean => wanted.some(({ fingerprint }) => !bundledPrints(disk).has(fingerprint));
   if (missing.length === 0 && withdrawn.length === 0 && !lacks()) {
     writeList(listed);
@@ -40,7 +38,7 @@ export async function runBootScript({ disk, mark, runTool }: BootMachine): Promi
   const before = mark();
   const added: string[] = [];
   try {
-    writeList([...earlier, ...missing.map(nameOf)]);
+    writeList([...earlier, ...names]);
     for (const { pem, fingerprint } of missing) {
       if (disk.find(anchorPathOf(fingerprint)) === undefined) added.push(anchorPathOf(fingerprint));
       write(anchorPathOf(fingerprint), pem);
@@ -55,6 +53,20 @@ export async function runBootScript({ disk, mark, runTool }: BootMachine): Promi
     await rebuild(true);
     if (!disk.isFull) writeList([...earlier]);
     return false;
+  }
+
+  /** By the agent's records, or by some that it does not understand. */
+  function isClaimed(name: string): boolean {
+    const records = disk.read(`${state}/state.json`)?.toString();
+    if (records === undefined) return false;
+    if (!records.includes('\n  "version": 1,\n')) return true;
+    const { source } = JSON.parse(records) as {
+      readonly source?: { readonly certificates: readonly { pem: string }[] };
+    };
+    return (
+      source?.certificates.some(({ pem }) => readCertificates(Buffer.from(pem)).some((one) => nameOf(one) === name)) ??
+      false
+    );
   }
 
   async function rebuild(isFresh: boolean): Promise<boolean> {
@@ -91,10 +103,8 @@ export async function runBootScript({ disk, mark, runTool }: BootMachine): Promi
       .names(anchorsFolder)
       .flatMap((name) => readCertificates(disk.read(`${anchorsFolder}/${name}`)));
     const ours = anchors.map(({ fingerprint }) => fingerprint).filter((print) => hasAnchor(disk, print));
-    const store = createHash('sha256')
-      .update(disk.read(bundlePath) ?? '')
-      .digest('hex');
-    const lines = ['version 1', `bundle ${digestOf(new Set(ours))}`, `store sha256:${store}`];
+    const store = bundleVersion(disk).slice(0, -9);
+    const lines = ['version 1', `bundle ${digestOf(new Set(ours))}`, `store ${store}`];
     write(bootRecord, `${[...lines, `before ${ranBefore}`, `after ${runs}`].join('\n')}\n`);
     return true;
   }

@@ -208,14 +208,14 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'what the boot has installed is not taken over',
     'host/boot.ts',
-    "if (boot === undefined || store === undefined || store === 'absent') return record;",
-    "if (boot === undefined || store === undefined || store !== 'absent') return record;",
+    'if (boot === undefined || boot.store !== inSeconds(version)) return record;',
+    'if (boot === undefined || boot.store !== version) return record;',
   ),
   mutate(
     "the boot's record counts whatever the store is now",
     'host/boot.ts',
-    '!== boot.store) return record;',
-    "=== '') return record;",
+    'if (boot === undefined || boot.store !== inSeconds(version)) return record;',
+    'if (boot === undefined) return record;',
   ),
   mutate(
     "the boot's record outlives a rebuild",

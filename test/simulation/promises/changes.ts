@@ -91,8 +91,6 @@ export function createChanges(options: ChangesOptions): JudgeChange {
     const standing = linkedPrints(disk);
     change();
     const name = posix.basename(path);
-    const goes = call === 'unlink' ? printNamed(name.replace(/pem$/, 'crt')) : undefined;
-    if (goes !== undefined && wanted.desired.has(goes) && !proof.isKept(goes)) restarts.undoes();
     if (call === 'rename' && path === bundlePath) repairs.writes(suspect, path, undefined);
     if (inAnchors && !name.startsWith('.')) judgeAnchor(suspect, call, path);
     const after = lookUp(disk, storeFolder);

@@ -15,8 +15,6 @@ export interface Restarts {
   started(invocationId: string): void;
   /** A change of what is desired, or a boot. */
   isCaused(): void;
-  /** What was added and cannot be brought into use is being taken away again. */
-  undoes(): void;
   /** What was added is tried again, and may cost a restart again. */
   isRetried(): void;
   /** Its records are others now. */
@@ -45,7 +43,6 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   let hasCause = true;
   /** Of all disturbances, which ones a restart has answered. */
   let answeredUntil = -1;
-  let isUndoing = false;
   let isRetryDue = false;
   /** Who asked for the last restart, and what ran then. */
   let last: { readonly by: Suspect; readonly invocationId: string } | undefined;
@@ -64,11 +61,8 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     const sinceMs = now - (lastMs ?? Number.NEGATIVE_INFINITY);
     noteTime(suspect);
     const isLeaving = wanted.isLeaving && !suspect.isMember;
-    // Noted before it is asked for: back to a part of what is desired.
-    const isUndo = readRecords(disk).runtime?.restarted?.bundle !== digestOf(wanted.desired);
     // By the wall clock, as the agent knows it; one that was set back says nothing.
-    if (isLeaving || isUndo || suspect.lookedAt < court.clockSetAt || sinceMs < 0 || sinceMs >= restartIntervalMs)
-      return;
+    if (isLeaving || suspect.lookedAt < court.clockSetAt || sinceMs < 0 || sinceMs >= restartIntervalMs) return;
     breaks('at most one restart in its interval', `a restart ${sinceMs / 1000} s after the last one`);
   }
 
@@ -98,8 +92,8 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   return {
     restarting(suspect) {
       wanted.acts(suspect);
-      const isUndo = isUndoing;
-      isUndoing = false;
+      // Noted before it is asked for: back to a part of what is desired.
+      const isUndo = readRecords(disk).runtime?.restarted?.bundle !== digestOf(wanted.desired);
       const { process, isActive } = runtime();
       if (isUndo || !isActive) noteTime(suspect);
       else judgeInterval(suspect);
@@ -124,9 +118,6 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     },
     isCaused() {
       hasCause = true;
-    },
-    undoes() {
-      isUndoing = true;
     },
     isRetried() {
       isRetryDue = true;

@@ -3,9 +3,8 @@
 
 import type { AgentConfig, AgentWorld } from '../../agent/agent.ts';
 import { runAgent } from '../../agent/agent.ts';
-import { AgentError, errorText } from '../../agent/errors.ts';
+import { errorText } from '../../agent/errors.ts';
 import { bootFile } from '../../agent/host/boot.ts';
-import type { Commands } from '../../agent/host/commands.ts';
 import { openHost } from '../../agent/host/host.ts';
 import { lockHost } from '../../agent/host/lock.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
@@ -14,7 +13,8 @@ import { createAgentFiles, never } from './agent-files.ts';
 import type { Clock } from './clock.ts';
 import { type Cluster, nodeName, poolLabel, secretName } from './cluster.ts';
 import { watchDrift } from './drift-watch.ts';
-import type { Node } from './node.ts';
+import type { Node, Program } from './node.ts';
+import { createPrograms } from './programs.ts';
 import type { Suspect } from './promises/court.ts';
 import { restartIntervalMs } from './promises/restarts.ts';
 import { graceMs } from './promises/wanted.ts';
@@ -26,6 +26,8 @@ import { bundledPrints } from './store-views.ts';
 
 export interface AgentProcess extends Suspect {
   readonly hasEnded: boolean;
+  /** The moment of its last rebuild of the store. */
+  rebuildsSince: number;
   terminate(): void;
   kill(): void;
 }
@@ -79,6 +81,7 @@ export function createAgents(options: AgentsOptions): Agents {
       },
       lookedAt: 0,
       stagedAt: 0,
+      rebuildsSince: 0,
       isEnding: false,
       absences: 0,
       absentSince: { wallMs: 0, elapsedMs: 0 },
@@ -131,7 +134,6 @@ export function createAgents(options: AgentsOptions): Agents {
   }
 
   function createWorld(process: AgentProcess & Actor): AgentWorld {
-    const rebuild = { startedAt: 0 };
     const caller = {
       passes(call: string, isWrite: boolean) {
         if (!process.isDead) onCall(isWrite);
@@ -146,7 +148,7 @@ export function createAgents(options: AgentsOptions): Agents {
         options.onWork();
         const before = call === 'rename' && path === bundlePath ? bundledPrints(node.disk) : undefined;
         promises.changing(process, call, path, change);
-        if (before !== undefined) promises.rebuilt(rebuild.startedAt, before);
+        if (before !== undefined) promises.rebuilt(process.rebuildsSince, before);
       },
     };
     const root = createHostRoot('/', createAgentFiles(node.disk, caller));
@@ -171,7 +173,15 @@ export function createAgents(options: AgentsOptions): Agents {
       },
     });
     const now = (): Date => clock.wall();
-    const commands: Commands = { way: 'directly', pathOf: (path) => path, run: runProgram(process, rebuild, point) };
+    const commands = createPrograms({
+      clock,
+      process,
+      point,
+      start: (program, args) => startProgram(process, program, args),
+      onFailed(program) {
+        if (program !== 'systemctl') promises.toolFailed();
+      },
+    });
     return {
       client,
       root,
@@ -192,48 +202,21 @@ export function createAgents(options: AgentsOptions): Agents {
     };
   }
 
-  function runProgram(
-    process: AgentProcess & Actor,
-    rebuild: { startedAt: number },
-    point: (call: string) => Promise<void>,
-  ): Commands['run'] {
-    return async (program, args, { timeoutMs }, signal) => {
-      await point(`run ${[program, ...args].join(' ')}`);
-      options.onWork();
-      if (args.includes('--certbundle')) {
-        rebuild.startedAt = promises.moment();
-        options.onRebuild();
-      }
-      if (args.includes('--etccertsdir')) process.stagedAt = promises.moment();
-      if (args[0] === 'restart') promises.restarting(process);
-      const { end, kill } = node.start(program, args);
-      if (args[0] === 'restart') {
-        restarts += 1;
-        void end.then(() => (restarts -= 1));
-      }
-      const done = new AbortController();
-      const late = clock.pause(timeoutMs, process, done.signal).then(() => 'late' as const, never);
-      const aborted = waitForAbort(signal, process, done.signal);
-      const outcome = await Promise.race([end, late, aborted]);
-      done.abort();
-      if (outcome === 'late' || outcome === 'aborted') kill();
-      if (program !== 'systemctl' && (outcome === 'late' || (outcome !== 'aborted' && outcome.exitCode !== 0)))
-        promises.toolFailed();
-      await point(`${program} ended`);
-      if (outcome === 'late') throw new AgentError('ToolTimedOut', { tool: program, evidence: 'killed' });
-      if (outcome === 'aborted' || outcome.exitCode !== 0)
-        throw new AgentError('ToolFailed', { tool: program, evidence: 'it failed' });
-      return { exitCode: 0, stdout: outcome.stdout, stderr: '' };
-    };
-  }
-
-  async function waitForAbort(signal: AbortSignal, process: Actor, done: AbortSignal): Promise<'aborted'> {
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true, signal: done });
-    });
-    await clock.pause(5_000, process, done).catch(never);
-    return 'aborted';
+  /** With what it means to the judge. */
+  function startProgram(process: AgentProcess, program: string, args: readonly string[]): Program {
+    options.onWork();
+    if (args.includes('--certbundle')) {
+      process.rebuildsSince = promises.moment();
+      options.onRebuild();
+    }
+    if (args.includes('--etccertsdir')) process.stagedAt = promises.moment();
+    if (args[0] === 'restart') promises.restarting(process);
+    const started = node.start(program, args);
+    if (args[0] === 'restart') {
+      restarts += 1;
+      void started.end.then(() => (restarts -= 1));
+    }
+    return started;
   }
 
   return { start, living: () => living, isRestarting: () => restarts > 0 };

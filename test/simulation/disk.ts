@@ -1,10 +1,8 @@
-// The disk of the simulated node, as the kernel shows it, and what a power failure makes of it: a file that was not synced
-// is whole, torn, empty, or as it was; names in a folder that was not synced are kept up to some moment and lost after it.
-// What has lain for half a minute is written back by itself. Links are followed at the end of a path only.
+// The disk of the simulated node, as the kernel shows it, with what of it is on the platter and how to undo what is not
+// (power-failure.ts). Links are followed at the end of a path only.
 
 import { posix } from 'node:path';
 import type { Clock } from './clock.ts';
-import type { Random } from './random.ts';
 
 export interface FileNode {
   readonly kind: 'file';
@@ -38,6 +36,7 @@ export type DiskFault = 'ENOENT' | 'EEXIST' | 'ENOTDIR' | 'ENOTEMPTY' | 'ENOSPC'
 export interface Disk {
   /** No data can be written. */
   isFull: boolean;
+  readonly top: FolderNode;
   find(path: string): DiskNode | undefined;
   /** The file behind links. */
   read(path: string): Buffer | undefined;
@@ -55,12 +54,9 @@ export interface Disk {
   /** A file of somebody who does not care: written whole, with its folders. */
   put(path: string, content: string | Buffer): void;
   syncAll(): void;
-  powerFails(random: Random): void;
   /** Told after each change of names or content below this path. */
   onChange(listener: (path: string) => void): () => void;
 }
-
-const writtenBackMs = 30_000;
 
 /** Without a stack, which costs more than the call: most of what an agent looks for is not there. */
 export function failWith(code: DiskFault, call: string): Error {
@@ -115,16 +111,9 @@ export function createDisk(clock: Clock): Disk {
   function name(folder: FolderNode, changes: readonly (readonly [string, DiskNode | undefined])[], path: string): void {
     const before = changes.map(([child]) => [child, folder.children.get(child)] as const);
     folder.journal.push({ sinceMs: clock.elapsedMs(), before });
-    set(folder, changes);
+    setNames(folder, changes);
     folder.changed = stamp();
     tell(path);
-  }
-
-  function set(folder: FolderNode, changes: readonly (readonly [string, DiskNode | undefined])[]): void {
-    for (const [child, node] of changes) {
-      if (node === undefined) folder.children.delete(child);
-      else folder.children.set(child, node);
-    }
   }
 
   function tell(path: string): void {
@@ -133,6 +122,7 @@ export function createDisk(clock: Clock): Disk {
 
   const disk: Disk = {
     isFull: false,
+    top,
     find,
     read(path) {
       let at = path;
@@ -238,16 +228,6 @@ export function createDisk(clock: Clock): Disk {
         else if (node.kind === 'file') node.unsynced = undefined;
       });
     },
-    powerFails(random) {
-      disk.isFull = false;
-      const horizon = clock.elapsedMs() - writtenBackMs;
-      visit(top, (node) => {
-        if (node.kind === 'folder') loseNames(node, horizon, random);
-      });
-      visit(top, (node) => {
-        if (node.kind === 'file') loseContent(node, horizon, random);
-      });
-    },
     onChange(listener) {
       listeners.push(listener);
       return () => {
@@ -256,25 +236,18 @@ export function createDisk(clock: Clock): Disk {
     },
   };
   return disk;
+}
 
-  function loseNames(folder: FolderNode, horizon: number, random: Random): void {
-    const firstYoung = folder.journal.findIndex(({ sinceMs }) => sinceMs > horizon);
-    const young = firstYoung === -1 ? 0 : folder.journal.length - firstYoung;
-    const kept = folder.journal.length - (young === 0 ? 0 : random.pick([0, young, random.below(young + 1)]));
-    for (const { before } of folder.journal.slice(kept).reverse()) set(folder, before);
-    folder.journal.length = 0;
-  }
-
-  function loseContent(file: FileNode, horizon: number, random: Random): void {
-    const { unsynced, content } = file;
-    file.unsynced = undefined;
-    if (unsynced === undefined || unsynced.sinceMs <= horizon) return;
-    const torn = content.subarray(0, random.below(content.length + 1));
-    file.content = random.pick([content, torn, Buffer.alloc(0), unsynced.durable]);
+/** What is undefined is taken away. */
+export function setNames(folder: FolderNode, changes: readonly (readonly [string, DiskNode | undefined])[]): void {
+  for (const [child, node] of changes) {
+    if (node === undefined) folder.children.delete(child);
+    else folder.children.set(child, node);
   }
 }
 
-function visit(node: DiskNode, see: (node: DiskNode) => void): void {
+/** It, and all that is below it. */
+export function visit(node: DiskNode, see: (node: DiskNode) => void): void {
   see(node);
   if (node.kind === 'folder') for (const child of node.children.values()) visit(child, see);
 }

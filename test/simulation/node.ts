@@ -8,6 +8,7 @@ import { certificate } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import { createDisk, type Disk } from './disk.ts';
 import { meddle, mendStore } from './meddling.ts';
+import { losePower } from './power-failure.ts';
 import type { Random } from './random.ts';
 import type { FileContent, StoreMeddling } from './schedule.ts';
 import { createServiceManager, type RuntimeProcess, type ServiceManager } from './service.ts';
@@ -216,7 +217,7 @@ export function createNode({
     powerFails() {
       boot.isDead = true;
       clock.bury();
-      disk.powerFails(random);
+      losePower(disk, clock.elapsedMs(), random);
       for (const folder of ['/run/systemd/units', '/run/containerd', posix.dirname(bootRecord)])
         for (const name of disk.names(folder)) disk.unlink(`${folder}/${name}`);
     },

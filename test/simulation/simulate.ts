@@ -54,8 +54,9 @@ export function runWorker(task: Task): Promise<Findings> {
 
 async function work({ from, to, mutation, enough, shrinks }: Task): Promise<Findings> {
   loadWith(mutations.find(({ name }) => name === mutation));
-  const [{ simulate }, { drawSchedule, shrink }, { createHash }] = await Promise.all([
+  const [{ simulate }, { drawSchedule }, { shrink }, { createHash }] = await Promise.all([
     import('./world.ts'),
+    import('./draw.ts'),
     import('./schedule.ts'),
     import('node:crypto'),
   ]);
@@ -117,7 +118,7 @@ async function runMutations(runs: number): Promise<boolean> {
 
 async function tellOne(seed: number, tellsCalls: boolean, mutation: string | undefined): Promise<boolean> {
   loadWith(mutations.find(({ name }) => name === mutation));
-  const [{ simulate }, { drawSchedule }] = await Promise.all([import('./world.ts'), import('./schedule.ts')]);
+  const [{ simulate }, { drawSchedule }] = await Promise.all([import('./world.ts'), import('./draw.ts')]);
   const { broken, story, trace } = await simulate(drawSchedule(seed), tellsCalls);
   print(
     `${story.join('\n')}\nseed ${seed}: ${broken === undefined ? 'every promise was kept' : broken.promise}; trace ${trace.slice(0, 16)}\n`,

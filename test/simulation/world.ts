@@ -7,11 +7,13 @@ import { createClock } from './clock.ts';
 import { createCluster } from './cluster.ts';
 import { settle } from './convergence.ts';
 import { createNode } from './node.ts';
-import { type Broken, recordsPath } from './promises/court.ts';
+import { forgetNewerFields } from './old-records.ts';
+import type { Broken } from './promises/court.ts';
 import { createPromises } from './promises.ts';
 import { createRandom } from './random.ts';
-import type { Action, Schedule, ScheduledEvent } from './schedule.ts';
+import type { Action, Schedule } from './schedule.ts';
 import { describeAction, describeEvent } from './story.ts';
+import { createTriggers } from './triggers.ts';
 
 export interface Run {
   readonly broken: Broken | undefined;
@@ -31,7 +33,6 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
   const clock = createClock(start);
   const story: string[] = [];
   const trace = createHash('sha256');
-  let armed: { left: number; isCounting: boolean; readonly event: ScheduledEvent }[] = [];
   let isDown = false;
   let isMended = false;
   let isAgentDue = false;
@@ -41,6 +42,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
 
   const time = (): string => `${(clock.elapsedMs() / 1000).toFixed(3).padStart(11)} s`;
   const tell = (line: string): void => void story.push(`${time()}  ${line}`);
+  const triggers = createTriggers({ perform, later });
   const node = createNode({
     clock,
     random,
@@ -48,9 +50,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     hasBootUnit,
     isWhole: () => promises.isWhole(),
     onMeddled: () => promises.meddled(),
-    onTrouble() {
-      for (const waiting of armed) waiting.isCounting ||= waiting.event.when.kind === 'calls after a failure';
-    },
+    onTrouble: () => triggers.onTrouble(),
     onRuntimeReady: () => promises.runtimeServes(),
     onBootRecord() {
       hasBootInstalled = true;
@@ -83,30 +83,12 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
       trace.update(`${clock.elapsedMs()} ${line}\n`);
       if (tellsCalls || !/^agent \d+ /.test(line)) tell(`    ${line}`);
     },
-    onCall,
-    onRebuild,
+    onCall: triggers.onCall,
+    onRebuild: triggers.onRebuild,
     onWork: () => (works += 1),
     onEnd: () => startAgentAfter(2_000),
   });
   agents = started;
-
-  function onCall(isWrite: boolean): void {
-    if (armed.length === 0) return;
-    for (const waiting of armed) {
-      const { kind } = waiting.event.when;
-      if (waiting.isCounting && (kind !== 'writes' || isWrite)) waiting.left -= 1;
-    }
-    const due = armed.filter(({ left }) => left <= 0);
-    if (due.length === 0) return;
-    armed = armed.filter(({ left }) => left > 0);
-    for (const { event } of due) perform(event.action);
-  }
-
-  function onRebuild(): void {
-    const due = armed.filter(({ event }) => event.when.kind === 'in a rebuild');
-    armed = armed.filter((waiting) => !due.includes(waiting));
-    for (const { event, left } of due) later(left - 1, () => perform(event.action));
-  }
 
   /** Unless everything was put right meanwhile. */
   function later(delayMs: number, run: () => void): void {
@@ -181,7 +163,10 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
         return failPower();
       case 'old records':
         killAgents();
-        forgetNewerFields();
+        if (forgetNewerFields(node.disk)) {
+          promises.meddled();
+          promises.forget();
+        }
         return startAgentAfter(10_000);
       case 'tool':
         return void node.toolTroubles.push(...Array.from({ length: action.times }, () => action.trouble));
@@ -216,35 +201,9 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     clock.after(30_000, world, () => second.terminate());
   }
 
-  /** As an agent reads them that was made before these fields were. */
-  function forgetNewerFields(): void {
-    const text = node.disk.read(recordsPath)?.toString('utf8');
-    if (text === undefined) return;
-    const newer = new Set([
-      'withdrawn',
-      'held',
-      'rewritten',
-      'version',
-      'proven',
-      'repairs',
-      'retryMark',
-      'restarted',
-      'undoing',
-    ]);
-    const [first = '', ...rest] = text.split('\n');
-    const whole = JSON.parse([first, ...rest].join('\n'), function (this: unknown, key, value: unknown) {
-      const isTop = typeof this === 'object' && this !== null && 'runtime' in this;
-      return newer.has(key) && !(key === 'version' && isTop) ? undefined : value;
-    }) as object;
-    node.disk.put(recordsPath, `${JSON.stringify(whole)}\n`);
-    node.disk.syncAll();
-    promises.meddled();
-    promises.forget();
-  }
-
   function mend(): void {
     tell('everything is put right, and the operator asks to try again');
-    armed = [];
+    triggers.disarm();
     isMended = true;
     cluster.breakDown(undefined, 'all');
     cluster.enable(true);
@@ -265,8 +224,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     if (event.when.kind === 'at once') perform(event.action);
     else {
       tell(`next: ${describeEvent(event)}`);
-      const { kind, count } = event.when;
-      armed.push({ left: count + 1, isCounting: kind === 'calls' || kind === 'writes', event });
+      triggers.arm(event);
     }
   }
   if (promises.broken === undefined) {

@@ -7,7 +7,7 @@ import { bootFile, bootRecord } from '../../agent/host/boot.ts';
 import { type KnownCertificate, readCertificates } from './certificates.ts';
 import type { Disk } from './disk.ts';
 import { anchorsFolder, bundlePath, storeFolder } from './store-tool.ts';
-import { anchorPathOf, bundledPrints, bundleVersion, digestOf, hasAnchor } from './store-views.ts';
+import { anchorNameOf, anchorPathOf, bundledPrints, bundleVersion, digestOf, hasAnchor } from './store-views.ts';
 
 export interface BootMachine {
   readonly disk: Disk;
@@ -17,11 +17,22 @@ export interface BootMachine {
   runTool(): Promise<boolean>;
 }
 
+export interface BootEnd {
+  readonly hasRecord: boolean;
+  /** Undefined: there is none. */
+  readonly listed: readonly string[] | undefined;
+}
+
 const state = '/var/lib/node-trust-agent';
 const list = `${state}/boot.list`;
 
-/** Answers whether the record is written. */
-export async function runBootScript({ disk, mark, runTool }: BootMachine): Promise<boolean> {
+/** Answers with what stands in its list, and whether the record is written. */
+export async function runBootScript(machine: BootMachine): Promise<BootEnd> {
+  const hasRecord = await install(machine);
+  return { hasRecord, listed: machine.disk.read(list)?.toString().split('\n').filter(Boolean) };
+}
+
+async function install({ disk, mark, runTool }: BootMachine): Promise<boolean> {
   const wanted = readCertificates(disk.read(bootFile));
   if (wanted.length === 0) return false; // missing, empty or not good: what an earlier boot installed stays
   const names = new Set(wanted.map(nameOf));
@@ -124,5 +135,5 @@ export async function runBootScript({ disk, mark, runTool }: BootMachine): Promi
 }
 
 function nameOf({ fingerprint }: KnownCertificate): string {
-  return `node-trust-${fingerprint.slice(0, 16)}`;
+  return anchorNameOf(fingerprint);
 }

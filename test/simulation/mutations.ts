@@ -217,10 +217,4 @@ export const mutations: readonly Mutation[] = [
     'if (boot === undefined || boot.store !== inSeconds(version)) return record;',
     'if (boot === undefined) return record;',
   ),
-  mutate(
-    "the boot's record outlives a rebuild",
-    'host/host.ts',
-    'await root.remove(bootRecord);\n      await noteRuntime({\n        rebuild,',
-    'await noteRuntime({\n        rebuild,',
-  ),
 ];

@@ -3,7 +3,7 @@
 
 import { posix } from 'node:path';
 import { bootFile, bootRecord } from '../../agent/host/boot.ts';
-import { runBootScript } from './boot-script.ts';
+import { type BootEnd, runBootScript } from './boot-script.ts';
 import { certificate } from './certificates.ts';
 import type { Clock, Owner } from './clock.ts';
 import { createDisk, type Disk } from './disk.ts';
@@ -61,8 +61,7 @@ export interface NodeOptions {
   readonly hasBootUnit: boolean;
   onRuntimeChange(process: RuntimeProcess | undefined): void;
   onRuntimeReady(): void;
-  /** The boot unit has installed the file, and written who ran. */
-  onBootRecord(): void;
+  onBootRun(end: BootEnd): void;
   onMeddled(): void;
   /** A run of the store's tool, or a start of the runtime, that does not work begins. */
   onTrouble(): void;
@@ -84,7 +83,7 @@ export function createNode({
   hasBootUnit,
   onRuntimeChange,
   onRuntimeReady,
-  onBootRecord,
+  onBootRun,
   onMeddled,
   onTrouble,
 }: NodeOptions): Node {
@@ -132,7 +131,7 @@ export function createNode({
   async function runBootUnit(): Promise<void> {
     if (!hasBootUnit) return;
     onMeddled();
-    const hasWritten = await runBootScript({
+    const { hasRecord, listed } = await runBootScript({
       disk,
       mark: () => services.mark(),
       async runTool() {
@@ -144,10 +143,10 @@ export function createNode({
       },
     }).catch((error: unknown) => {
       if (!disk.isFull) throw error;
-      return false;
+      return { hasRecord: false, listed: undefined };
     });
     onMeddled();
-    if (hasWritten) onBootRecord();
+    onBootRun({ hasRecord, listed });
   }
 
   function start(name: string, args: readonly string[]): Program {

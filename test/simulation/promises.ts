@@ -2,6 +2,7 @@
 // really in the bundle and in the runtime. Safety is judged at each change and each status, promise by promise in promises/;
 // convergence in convergence.ts. The first broken promise is kept; nothing is thrown into the agent.
 
+import type { BootEnd } from './boot-script.ts';
 import { nameOf } from './certificates.ts';
 import { createAdditions } from './promises/additions.ts';
 import { createChanges, type JudgeChange } from './promises/changes.ts';
@@ -43,7 +44,7 @@ export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   /** It says that it is ready. */
   runtimeServes(): void;
   clockIsSet(): void;
-  bootNoted(): void;
+  bootRan(end: BootEnd): void;
   booted(): void;
   /** The agent has lost its records, or a part of them, by no fault of its own. */
   forget(): void;
@@ -140,7 +141,10 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
       court.clockSetAt = court.moment();
       repairs.clockIsSet();
     },
-    bootNoted: restarts.bootNoted,
+    bootRan({ hasRecord, listed }) {
+      if (listed !== undefined) wanted.bootRan(listed);
+      if (hasRecord) restarts.bootNoted();
+    },
     patched(suspect, annotations) {
       const [state = '', reason = '', message = ''] = ['state', 'reason', 'message'].map(
         (name) => annotations[`node-trust-agent/${name}`] ?? '',

@@ -35,8 +35,12 @@ export function linkedPrints(disk: Disk): Prints {
   );
 }
 
+export function anchorNameOf(print: string): string {
+  return `node-trust-${print.slice(0, 16)}`;
+}
+
 export function anchorPathOf(print: string): string {
-  return `${anchorsFolder}/node-trust-${print.slice(0, 16)}.crt`;
+  return `${anchorsFolder}/${anchorNameOf(print)}.crt`;
 }
 
 /** Of our files in the folder of local certificates, whatever they hold. */

@@ -52,9 +52,9 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     onMeddled: () => promises.meddled(),
     onTrouble: () => triggers.onTrouble(),
     onRuntimeReady: () => promises.runtimeServes(),
-    onBootRecord() {
-      hasBootInstalled = true;
-      promises.bootNoted();
+    onBootRun(end) {
+      hasBootInstalled ||= end.hasRecord;
+      promises.bootRan(end);
     },
     onRuntimeChange(process) {
       promises.runtimeStarts(process);

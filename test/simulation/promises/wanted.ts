@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { certificate, readCertificates } from '../certificates.ts';
 import { nodeName, type Served } from '../cluster.ts';
-import type { Prints } from '../store-views.ts';
+import { anchorNameOf, ownAnchors, type Prints } from '../store-views.ts';
 import { type Court, readRecords, recordsPath, type Suspect, stateFolder } from './court.ts';
 
 export const graceMs = 10 * 60_000;
@@ -26,6 +26,8 @@ export interface Wanted {
   /** The machine's own file, as an agent has read it; undefined: it is not there. */
   fileServed(suspect: Suspect, text: string | undefined): void;
   nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
+  /** The boot unit has looked at the file: what it has taken away of it is not of its last good set any more. */
+  bootRan(listed: readonly string[]): void;
   /** It keeps in mind what it was told before it acts upon it. */
   acts(suspect: Suspect): void;
   /** It takes away what came from the cluster, if it has left the pool. */
@@ -151,6 +153,11 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
     fileServed(suspect, text) {
       const at = clock.wall().getTime();
       suspect.told.push(() => believeFile(text, at));
+    },
+    bootRan(listed) {
+      const anchors = ownAnchors(disk);
+      const isKnown = (print: string): boolean => anchors.has(print) || listed.includes(anchorNameOf(print));
+      believe({ ofFile: new Set([...believed.ofFile].filter(isKnown)) });
     },
     nodeServed(suspect, isEnabled) {
       suspect.told = []; // what it has not kept in mind in its last pass it has not taken up

@@ -155,7 +155,8 @@ export async function decide(
   // What lies there and is not remembered as the other's is the last good set of a file that is there and says nothing good.
   const ofLocal = local && (await read(local));
   const unclaimed = ofLocal?.kind === 'absent' ? emptyBundle : without(rememberedPrints(facts.source));
-  const memory = forgetRemoved(facts.local, await host.readBootList(), onHost);
+  const atBoot = await host.readBootList();
+  const memory = forgetRemoved(facts.local, atBoot, onHost);
   const own = local && ofLocal && decideOne(local, ofLocal, { memory, onHost: unclaimed });
   const rest = without(new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint)));
   const decision =
@@ -164,7 +165,8 @@ export async function decide(
       : decideOne(main, await read(main), { memory: facts.source, onHost: rest });
   const first = { source: main.name, decision };
   if (local === undefined || own === undefined) return first;
-  return { ...mergeDecisions(first, { source: local.name, decision: own }), local: own.memory };
+  const remembered = atBoot === undefined ? own.memory : { ...own.memory, atBoot: [...atBoot].sort() };
+  return { ...mergeDecisions(first, { source: local.name, decision: own }), local: remembered };
 }
 
 /** A store that drops certificates which are not CAs cannot be told to keep them. */

@@ -121,6 +121,7 @@ const memory = record({
   observed: text,
   onDelete: (value) => value === 'grace' || value === 'remove',
   goneSince: optional(time),
+  atBoot: optional(list(anchor)),
 });
 
 /** A part that has not its shape is as good as not there. */

@@ -16,6 +16,8 @@ export interface SourceMemory {
   readonly onDelete: OnDelete;
   /** RFC 3339. */
   readonly goneSince?: string;
+  /** Of the machine's own file: what stood in it at the last boot. */
+  readonly atBoot?: readonly AnchorName[];
 }
 
 export type Verdict =
@@ -91,7 +93,7 @@ export function rememberedPrints(memory: SourceMemory | undefined): ReadonlySet<
   return new Set(memory?.certificates.flatMap(({ pem }) => parseCanonicalPem(pem)?.fingerprint ?? []));
 }
 
-/** Without what is not on the host and was not in the machine's file at its last boot, where there was one: the boot took it away. */
+/** Without what a boot has taken away since: it was on the boot's list, and is neither there nor on the host any more. */
 export function forgetRemoved(
   memory: SourceMemory | undefined,
   atBoot: ReadonlySet<AnchorName> | undefined,
@@ -99,9 +101,10 @@ export function forgetRemoved(
 ): SourceMemory | undefined {
   if (memory === undefined || atBoot === undefined) return memory;
   const known = new Set([...atBoot, ...onHost.certificates.map(({ fingerprint }) => anchorName(fingerprint))]);
+  const gone = new Set(memory.atBoot?.filter((name) => !known.has(name)));
   const certificates = memory.certificates.filter(({ pem }) => {
     const certificate = parseCanonicalPem(pem);
-    return certificate === undefined || known.has(anchorName(certificate.fingerprint));
+    return certificate === undefined || !gone.has(anchorName(certificate.fingerprint));
   });
   return { ...memory, certificates };
 }

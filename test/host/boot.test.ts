@@ -18,6 +18,7 @@ const [early, late] = ['Early Root', 'Late Root'].map((subject) => createCertifi
 ];
 const leaf = createCertificate({ subject: 'Server', ca: false });
 const state = '/var/lib/node-trust-agent/state.json';
+const bootList = '/var/lib/node-trust-agent/boot.list';
 const absent = { kind: 'absent' } as const;
 const outcome = ({ status: { state, reason } }: Passed): readonly string[] => [state, reason];
 const kinds = ({ steps }: Passed): readonly string[] => steps.map(({ kind }) => kind);
@@ -120,6 +121,24 @@ test('a file with something that the agent does not admit keeps what the boot ha
   await boot(node, early, leaf);
   assert.deepEqual(outcome(await passWithFile(node, present(late))), ['Rejected', 'NotCa']);
   assert.deepEqual(await ownAnchors(node), [early, late, leaf].map(nameOf).sort());
+});
+
+test('what the agent has installed of a file that no boot has seen yet is its last good set, too', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await node.write(bootList, `${nameOf(early)}\n`);
+  await passWithFile(node, absent);
+  await node.write(bootFile, early.pem + late.pem);
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Synced', '']);
+  await node.write(bootFile, 'broken');
+  await node.remove(`${anchors}/${nameOf(late)}.crt`);
+  const passed = await passWithFile(node, absent);
+  assert.deepEqual([outcome(passed), passed.repaired.length], [['Rejected', 'NoCertificate'], 1]);
+  assert.deepEqual(await ownAnchors(node), [early, late].map(nameOf).sort());
+  await node.write(bootList, `${nameOf(late)}\n`); // a later boot, with another file
+  await node.remove(`${anchors}/${nameOf(early)}.crt`);
+  await passWithFile(node, absent);
+  assert.deepEqual(await ownAnchors(node), [nameOf(late)], 'what that boot has taken away is not put back');
 });
 
 test('a Node that leaves its pool has no grace for a file that is gone', async () => {

@@ -187,12 +187,15 @@ test('a node outside of the pool keeps what it has; one that leaves has nothing'
 test('of what is remembered of a file, what a later boot has taken away is forgotten, and nothing else', () => {
   const three = makeCertificate('Root Three');
   const file = present({ one: one.pem, two: two.pem, three: three.pem });
-  const { memory } = after(file);
+  const atLast = [one, two, three].map(({ fingerprint }) => anchorName(fingerprint));
+  const memory = { ...(after(file).memory ?? assert.fail()), atBoot: atLast };
   const [nowhere, onHost] = [emptyBundle, makeBundle(three)];
   const names = (atBoot: ReadonlySet<AnchorName> | undefined, lying = onHost): readonly string[] | undefined =>
     forgetRemoved(memory, atBoot, lying)?.certificates.map(({ entry }) => entry);
   assert.deepEqual(names(new Set([anchorName(two.fingerprint)])), ['three', 'two']);
   assert.deepEqual(names(new Set(), nowhere), []);
   assert.deepEqual(names(undefined, nowhere)?.length, 3, 'no boot has installed it');
+  const unseen = forgetRemoved({ ...memory, atBoot: atLast.slice(0, 1) }, new Set(), nowhere);
+  assert.equal(unseen?.certificates.length, 2, 'what no boot has seen yet no boot has taken away');
   assert.equal(forgetRemoved(undefined, new Set(), nowhere), undefined);
 });

@@ -19,17 +19,19 @@ export interface BootMachine {
 
 export interface BootEnd {
   readonly hasRecord: boolean;
-  /** Undefined: there is none. */
-  readonly listed: readonly string[] | undefined;
+  readonly removed: readonly string[];
 }
 
 const state = '/var/lib/node-trust-agent';
 const list = `${state}/boot.list`;
 
-/** Answers with what stands in its list, and whether the record is written. */
+/** Answers with what is not on its list any more, and whether the record is written. */
 export async function runBootScript(machine: BootMachine): Promise<BootEnd> {
+  const readList = (): readonly string[] => machine.disk.read(list)?.toString().split('\n').filter(Boolean) ?? [];
+  const before = readList();
   const hasRecord = await install(machine);
-  return { hasRecord, listed: machine.disk.read(list)?.toString().split('\n').filter(Boolean) };
+  const listed = readList();
+  return { hasRecord, removed: before.filter((name) => !listed.includes(name)) };
 }
 
 async function install({ disk, mark, runTool }: BootMachine): Promise<boolean> {

@@ -131,7 +131,7 @@ export function createNode({
   async function runBootUnit(): Promise<void> {
     if (!hasBootUnit) return;
     onMeddled();
-    const { hasRecord, listed } = await runBootScript({
+    const end = await runBootScript({
       disk,
       mark: () => services.mark(),
       async runTool() {
@@ -143,10 +143,10 @@ export function createNode({
       },
     }).catch((error: unknown) => {
       if (!disk.isFull) throw error;
-      return { hasRecord: false, listed: undefined };
+      return { hasRecord: false, removed: [] };
     });
     onMeddled();
-    onBootRun({ hasRecord, listed });
+    onBootRun(end);
   }
 
   function start(name: string, args: readonly string[]): Program {

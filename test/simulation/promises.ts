@@ -141,8 +141,8 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
       court.clockSetAt = court.moment();
       repairs.clockIsSet();
     },
-    bootRan({ hasRecord, listed }) {
-      if (listed !== undefined) wanted.bootRan(listed);
+    bootRan({ hasRecord, removed }) {
+      wanted.bootRan(removed);
       if (hasRecord) restarts.bootNoted();
     },
     patched(suspect, annotations) {

@@ -73,6 +73,7 @@ export function createChanges(options: ChangesOptions): JudgeChange {
     }
     if (call === 'rename' && path === recordsPath) {
       wanted.notes(suspect, change);
+      proof.noted();
       return restarts.noted();
     }
     if (call === 'unlink' && path === bootRecord) restarts.bootForgotten();

@@ -4,7 +4,7 @@
 import { nameOf, readCertificates } from '../certificates.ts';
 import { storeFolder } from '../store-tool.ts';
 import { bundledPrints, digestOf, hasAnchor, type Prints, standingPrints } from '../store-views.ts';
-import { type Court, recordsPath, type Suspect } from './court.ts';
+import { type Court, readRecords, recordsPath, type Suspect } from './court.ts';
 import type { Wanted } from './wanted.ts';
 
 export interface Proof {
@@ -12,13 +12,15 @@ export interface Proof {
   readonly last:
     | { readonly named: Prints; readonly invocationId: string; readonly by: Suspect; readonly at: number }
     | undefined;
-  /** The store was another since: a process that loads at its first use may have that. */
+  /** The store was another since, or a rebuild to another was begun: a process that loads at its first use may have that. */
   readonly hasChangedSince: boolean;
   /** Proven once, and still desired: nothing but its source takes it away. */
   isKept(print: string): boolean;
   /** The Node says Synced: answers with the certificates, if that is true. */
   synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): Prints | undefined;
   anchorChanges(call: string, print: string | undefined): void;
+  /** Its records are others now. */
+  noted(): void;
   /** Something else is desired. */
   wantedChanges(): void;
   /** The agent itself has written the bundle: what others write they do not sync. */
@@ -87,6 +89,10 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     anchorChanges(call, print) {
       proven = undefined;
       if (print !== undefined && (call === 'unlink' || last?.named.has(print) !== true)) hasChangedSince = true;
+    },
+    noted() {
+      const { bundle } = readRecords(disk).runtime?.rebuild ?? {};
+      if (last !== undefined && bundle !== undefined && bundle !== digestOf(last.named)) hasChangedSince = true;
     },
     wantedChanges() {
       proven = undefined;

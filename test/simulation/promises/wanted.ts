@@ -27,7 +27,7 @@ export interface Wanted {
   fileServed(suspect: Suspect, text: string | undefined): void;
   nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
   /** The boot unit has looked at the file: what it has taken away of it is not of its last good set any more. */
-  bootRan(listed: readonly string[]): void;
+  bootRan(removed: readonly string[]): void;
   /** It keeps in mind what it was told before it acts upon it. */
   acts(suspect: Suspect): void;
   /** It takes away what came from the cluster, if it has left the pool. */
@@ -154,10 +154,10 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
       const at = clock.wall().getTime();
       suspect.told.push(() => believeFile(text, at));
     },
-    bootRan(listed) {
+    bootRan(removed) {
       const anchors = ownAnchors(disk);
-      const isKnown = (print: string): boolean => anchors.has(print) || listed.includes(anchorNameOf(print));
-      believe({ ofFile: new Set([...believed.ofFile].filter(isKnown)) });
+      const stays = (print: string): boolean => anchors.has(print) || !removed.includes(anchorNameOf(print));
+      believe({ ofFile: new Set([...believed.ofFile].filter(stays)) });
     },
     nodeServed(suspect, isEnabled) {
       suspect.told = []; // what it has not kept in mind in its last pass it has not taken up

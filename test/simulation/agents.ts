@@ -81,6 +81,7 @@ export function createAgents(options: AgentsOptions): Agents {
       },
       lookedAt: 0,
       stagedAt: 0,
+      changedAt: 0,
       rebuildsSince: 0,
       isEnding: false,
       absences: 0,
@@ -148,7 +149,7 @@ export function createAgents(options: AgentsOptions): Agents {
         options.onWork();
         const before = call === 'rename' && path === bundlePath ? bundledPrints(node.disk) : undefined;
         promises.changing(process, call, path, change);
-        if (before !== undefined) promises.rebuilt(process.rebuildsSince, before);
+        if (before !== undefined) promises.rebuilt(process, process.rebuildsSince, before);
       },
     };
     const root = createHostRoot('/', createAgentFiles(node.disk, caller));

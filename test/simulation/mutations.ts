@@ -217,4 +217,10 @@ export const mutations: readonly Mutation[] = [
     'if (boot === undefined || boot.store !== inSeconds(version)) return record;',
     'if (boot === undefined) return record;',
   ),
+  mutate(
+    'what is left alone is taken out of the bundle for nothing',
+    'carry-out.ts',
+    'changes ? plan : plan.filter(isHarmless)',
+    'changes ? plan : plan.slice()',
+  ),
 ];

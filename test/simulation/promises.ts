@@ -30,7 +30,7 @@ export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   readonly changing: JudgeChange;
   moment(): number;
   /** The agent has put a new bundle in the place of one with these; its run of the tool began at this moment. */
-  rebuilt(startedAt: number, before: Prints): void;
+  rebuilt(suspect: Suspect, startedAt: number, before: Prints): void;
   /** A run of the tool has failed, or nothing can be noted on a full disk. */
   toolFailed(): void;
   restarting(suspect: Suspect): void;
@@ -80,7 +80,7 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
   const proof = createProof(court, wanted);
   const restarts = createRestarts(court, wanted, proof);
   const additions = createAdditions(court, wanted);
-  const repairs = createRepairs(court, proof);
+  const repairs = createRepairs(court, wanted, proof);
   const changing = createChanges({ court, wanted, proof, restarts, additions, repairs, onForgotten: forget });
 
   function forget(): void {
@@ -116,9 +116,10 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
     breaks: court.breaks,
     changing,
     moment: court.moment,
-    rebuilt(startedAt, before) {
+    rebuilt(suspect, startedAt, before) {
       const [after, standing] = [bundledPrints(disk), standingPrints(disk)];
       proof.rebuilt(after, startedAt);
+      repairs.rebuilt(suspect, before, after);
       if (startedAt < court.disturbedAt) return;
       for (const print of before) {
         if (standing.has(print) && !after.has(print))

@@ -49,6 +49,7 @@ export function createChanges(options: ChangesOptions): JudgeChange {
     const name = posix.basename(path);
     const print = call === 'unlink' ? printNamed(name) : readCertificates(disk.read(path))[0]?.fingerprint;
     proof.anchorChanges(call, print);
+    suspect.changedAt = court.moment();
     const mayTouch = suspect.isMember || wanted.isLeaving;
     if (!mayTouch) breaks('outside of the pool nothing changes', `${call} ${path}`);
     if (print === undefined) return;

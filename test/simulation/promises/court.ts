@@ -17,6 +17,8 @@ export interface Suspect {
   lookedAt: number;
   /** When it has last built a store to look at. */
   stagedAt: number;
+  /** When it has last written or removed an anchor. */
+  changedAt: number;
   /** It was told to end. */
   isEnding: boolean;
   hasSeenLabel: boolean;

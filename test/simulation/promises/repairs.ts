@@ -1,14 +1,19 @@
 // What somebody else changes is repaired and told, at most five times within ten minutes for each path; then the path is left
 // alone, and the Node says so, and until when. That it is taken up again is for convergence.ts.
 
+import { nameOf } from '../certificates.ts';
 import { anchorsFolder, bundlePath } from '../store-tool.ts';
+import type { Prints } from '../store-views.ts';
 import type { Court, Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
+import type { Wanted } from './wanted.ts';
 
 export interface Repairs {
   /** It reads its Node. */
   passBegins(suspect: Suspect): void;
-  /** Before it puts this file in its place, with what it is to hold. */
+  /** It has made a bundle with these out of one with those. */
+  rebuilt(suspect: Suspect, before: Prints, after: Prints): void;
+  /** When it has put this file in its place, with what it is to hold. */
   writes(suspect: Suspect, path: string, print: string | undefined): void;
   recorded(suspect: Suspect, reason: string, message: string): void;
   failed(suspect: Suspect, reason: string, message: string): void;
@@ -25,7 +30,7 @@ const passMs = 5 * 60_000;
 /** Longer than a clock is set back by: until then repairs may be young again. */
 const clockMs = 120 * 60_000;
 
-export function createRepairs(court: Court, proof: Proof): Repairs {
+export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repairs {
   const { clock, breaks } = court;
   /** By path, when the pass had begun of which each was told. */
   const told = new Map<string, readonly number[]>();
@@ -62,6 +67,16 @@ export function createRepairs(court: Court, proof: Proof): Repairs {
       if (path !== undefined) breaks('a repair is told', `${path} was repaired, and no event says so`);
       untold = undefined;
       isExcused = false;
+    },
+    rebuilt(suspect, before, after) {
+      const isNeeded =
+        suspect.changedAt > suspect.lookedAt ||
+        court.meddledAt > suspect.lookedAt ||
+        [...wanted.desired].some((print) => !before.has(print)) ||
+        [...wanted.everGood].some((print) => before.has(print) && !wanted.desired.has(print));
+      const lost = [...before].find((print) => proof.isKept(print) && !after.has(print));
+      if (!isNeeded && lost !== undefined)
+        breaks('what is left alone stays as it is', `a rebuild that changed nothing else has lost ${nameOf(lost)}`);
     },
     writes(suspect, path, print) {
       add(written, path, clock.elapsedMs());

@@ -6,13 +6,13 @@ import { podProgram } from '../../agent/cli/doctor-on-node.ts';
 import type { Report } from '../../agent/doctor/report.ts';
 import { createCertificate } from '../support/certificates.ts';
 import { syncedWith } from '../support/cluster.ts';
+import { until } from '../support/until.ts';
 import type { Registry } from './support/registry.ts';
 import { type RunningAgent, setNodeStage } from './support/stage.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
 const other = createCertificate({ subject: 'Other Root' });
 const dropIn = '/etc/systemd/system/containerd.service.d/50-doctor.conf';
-const restart = 'systemctl daemon-reload && systemctl restart containerd.service';
 
 /** As `kubectl exec` runs it in the pod. */
 async function ask(agent: RunningAgent, target: string): Promise<Report> {
@@ -33,6 +33,16 @@ test('the doctor names the link from which containerd suffers, and none where it
     assert.deepEqual(fails, diagnosis?.status === 'fail' ? [diagnosis.code] : [], JSON.stringify(checks, null, 1));
     return [await stage.pull(asked), diagnosis?.code];
   };
+  const restart = async (): Promise<void> => {
+    await stage.node.sh('systemctl daemon-reload && systemctl restart containerd.service');
+    // The socket is there before the CRI is.
+    await until(() =>
+      agent.pid().then(
+        () => true,
+        () => false,
+      ),
+    );
+  };
   assert.deepEqual(await both(registry), ['x509', 'UnknownRoot']);
   stage.apply({ 'corp.pem': corp.pem.replaceAll('\n', '\r\n') });
   await stage.says(({ state }) => state === 'Rejected');
@@ -43,15 +53,16 @@ test('the doctor names the link from which containerd suffers, and none where it
 
   await stage.node.write(dropIn, '[Service]\nEnvironment=SSL_CERT_FILE=/root/other.pem SSL_CERT_DIR=/nowhere\n');
   await stage.node.write('/root/other.pem', other.pem);
-  await stage.node.sh(restart);
+  await restart();
   assert.deepEqual(await both(registry), ['x509', 'OtherStoreLacksRoot']);
-  await stage.node.sh(`rm ${dropIn} && ${restart}`);
+  await stage.node.sh(`rm ${dropIn}`);
+  await restart();
   // Go reads the store at its first use.
   assert.deepEqual(await both(registry), ['pulled', undefined]);
 
   await stage.node.write('/usr/local/share/ca-certificates/admins.crt', other.pem);
   await stage.node.sh('update-ca-certificates');
   assert.deepEqual(await both(foreign), ['x509', 'RuntimeOlderThanStore']);
-  await stage.node.sh('systemctl restart containerd.service');
+  await restart();
   assert.deepEqual(await both(foreign), ['pulled', undefined]);
 });

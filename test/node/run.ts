@@ -10,6 +10,8 @@ import { environmentFor, findEngine, removeContainers } from './support/engine.t
 import { agentImage, lineOf, nodeImage, registryImage } from './support/images.ts';
 
 const testTimeoutMs = 300_000;
+/** A node waits for most of its time: for its boot, for containerd, for the next look of somebody. */
+const filesAtOnce = 2;
 const [first, ...rest] = process.argv.slice(2);
 const isOptional = first === '--if-possible';
 const lines = (isOptional || first === undefined ? rest : [first, ...rest]).map(lineOf);
@@ -35,10 +37,14 @@ if (engine.kind === 'none') {
 async function test(line: string): Promise<number | null> {
   process.stdout.write(`on a real node with containerd ${line}:\n`);
   const files = join(import.meta.dirname, '*.test.ts');
-  const child = spawn(process.execPath, ['--test', `--test-timeout=${testTimeoutMs}`, files], {
-    stdio: 'inherit',
-    env: environmentFor(line),
-  });
+  const child = spawn(
+    process.execPath,
+    ['--test', `--test-timeout=${testTimeoutMs}`, `--test-concurrency=${filesAtOnce}`, files],
+    {
+      stdio: 'inherit',
+      env: environmentFor(line),
+    },
+  );
   const forward = (): void => void child.kill('SIGTERM');
   interrupted.signal.addEventListener('abort', forward, { once: true });
   const [code] = (await once(child, 'close')) as [number | null];

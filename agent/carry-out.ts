@@ -28,7 +28,7 @@ export interface Work {
 
 /**
  * Carries out the plan, and what it wants after that twice more: somebody may have changed the host meanwhile, or a runtime
- * that was awaited has come up. The runtime is not restarted twice, but to undo.
+ * that was awaited has come up. The runtime is not restarted twice, but to undo: a second restart waits for its own time.
  */
 export async function carryOut(
   { desired, ...decision }: Decision,
@@ -71,12 +71,16 @@ export async function carryOut(
     if (round > 1) facts = await host.facts.read();
     const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
     if (plan.length === 0 && fight !== undefined) return end(fight);
-    if (plan.length === 0 || (steps.slice(undoingSteps).some(restarts) && plan.some(restarts))) break;
+    if (plan.length === 0) break;
+    const isSecondRestart = steps.slice(undoingSteps).some(restarts);
     const { held } = facts;
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
-    let carried = await run(plan, () => restartTime(host, decision, context));
+    let carried = await run(plan, async () => {
+      const soonestMs = isSecondRestart ? context.now().getTime() + settleMs : 0;
+      return new Date(Math.max((await restartTime(host, decision, context)).getTime(), soonestMs));
+    });
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
     if (carried.kind === 'failed') {
@@ -102,6 +106,9 @@ export async function carryOut(
 }
 
 type RestartAt = () => Promise<Date>;
+
+/** For whoever has written the store while the runtime started to come to an end. */
+const settleMs = 15_000;
 
 /** The plan, and which part of it repairs what somebody else did; without what is left to him, and then without the runtime. */
 function planAgainstDrift(

@@ -204,7 +204,8 @@ test('what somebody changes during a pass is carried out in the same pass, witho
     },
   });
   const unproven = await pass(node, present(corp, next), { wrap: torn });
-  assert.deepEqual(outcome(unproven), ['Failed', 'RuntimeUnknown']);
+  assert.deepEqual(outcome(unproven), ['Waiting', 'RestartDeferred']);
+  assert.deepEqual(unproven.next, { kind: 'at', at: new Date(fixedNow.getTime() + 15_000) });
   assert.equal(kinds(unproven).filter((kind) => kind === 'restart-runtime').length, 1);
   assert.deepEqual(outcome(await pass(node, present(corp, next))), ['Synced', '']);
 });

@@ -22,7 +22,7 @@ const remembered: readonly (readonly [file: string, snippet: string, replacement
     'export function parseCertificate(der: Uint8Array): ParsedCertificate {',
     `const parsedBefore = new Map<string, ParsedCertificate>();
 export function parseCertificate(der: Uint8Array): ParsedCertificate {
-  const key = Buffer.from(der).toString('latin1');
+  const key = Buffer.from(der.buffer, der.byteOffset, der.byteLength).toString('latin1');
   const before = parsedBefore.get(key) ?? parseAnew(der);
   if (parsedBefore.size < 2_000) parsedBefore.set(key, before);
   return before;
@@ -34,12 +34,22 @@ function parseAnew(der: Uint8Array): ParsedCertificate {`,
     'export function readBundle(bytes: Uint8Array): BundleReading {',
     `const readBefore = new Map<string, BundleReading>();
 export function readBundle(bytes: Uint8Array): BundleReading {
-  const key = Buffer.from(bytes).toString('latin1');
+  const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
   const before = readBefore.get(key) ?? readAnew(bytes);
   if (readBefore.size < 5_000) readBefore.set(key, before);
   return before;
 }
 function readAnew(bytes: Uint8Array): BundleReading {`,
+  ],
+  [
+    'host/facts.ts',
+    'function parseFacts(text: string): Facts {',
+    `let parsedLast: { readonly text: string; readonly facts: Facts } | undefined;
+function parseFacts(text: string): Facts {
+  if (parsedLast?.text !== text) parsedLast = { text, facts: parseAnew(text) };
+  return parsedLast.facts;
+}
+function parseAnew(text: string): Facts {`,
   ],
 ];
 

@@ -17,6 +17,9 @@ export interface ProgramsOptions {
   onFailed(program: string): void;
 }
 
+/** One reason for all, since to make one costs more than the call. */
+const over = new Error('the program has ended');
+
 /** As agent/host/commands.ts gives a program to end by itself. */
 const graceMs = 5_000;
 
@@ -41,7 +44,7 @@ export function createPrograms(options: ProgramsOptions): Commands {
       const done = new AbortController();
       const late = clock.pause(timeoutMs, process, done.signal).then(() => 'late' as const, never);
       const outcome = await Promise.race([end, late, waitForAbort(signal, done.signal)]);
-      done.abort();
+      done.abort(over);
       if (outcome === 'late' || outcome === 'aborted') kill();
       if (outcome === 'late' || (outcome !== 'aborted' && outcome.exitCode !== 0)) onFailed(program);
       await point(`${program} ended`);

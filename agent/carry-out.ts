@@ -58,7 +58,8 @@ export async function carryOut(
   // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it.
   const isSameTry = undoing?.bundle === desired.digest && undoing.retryMark === retryMark;
   if (undoing !== undefined && (isSameTry || before.runtime.kind !== 'running')) {
-    const undone = await endRollBack(undoing, aims, after, undo);
+    // A glance takes a process on its way down for one that runs: a restart of ours may still be under way.
+    const undone = await endRollBack(undoing, aims, await undo.observe(), undo);
     after = undone.after;
     if (isSameTry) {
       await noteHeld(undone.error, digestWorld(desired, after), host, retryMark);

@@ -235,6 +235,44 @@ test('a rollback that is cut off anywhere is ended by the next pass, with one re
   assert(count >= 6, `${count} steps`);
 });
 
+test('a restart to undo that is still under way when the next agent comes is waited for, and the addition is held', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await node.runtime.failNextRestart('keeps-process');
+  const invocation = async (id: string, state: string): Promise<void> => {
+    await node.write('/run/sandbox/invocation-id', `${id}\n`);
+    await node.write('/run/sandbox/state', `${state}\n`);
+    await node.remove(`/run/systemd/units/invocation:${unit}`);
+    await node.link(`/run/systemd/units/invocation:${unit}`, id);
+  };
+  let restartsBegun = 0;
+  let after = '';
+  const dying = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      const before = await node.runtime.invocationId();
+      const isUndo = step.kind === 'restart-runtime' && (restartsBegun += 1) === 2;
+      const told = await host.apply(step, signal);
+      if (!isUndo) return told;
+      after = await node.runtime.invocationId();
+      await invocation(before, 'deactivating');
+      throw new Error('killed');
+    },
+  });
+  await assert.rejects(pass(node, present(kept, added), { wrap: dying }), /killed/);
+  const arrive = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      if (step.kind === 'await-healthy') await invocation(after, 'active');
+      return host.apply(step, signal);
+    },
+  });
+  assert.deepEqual(outcome(await pass(node, present(kept, added), { wrap: arrive })), ['Failed', 'RolledBack']);
+  assert.equal(restartsBegun, 2);
+  await invocation(after, 'active');
+  assert.deepEqual(kinds(await pass(node, present(kept, added))), [], 'held');
+});
+
 test('what was begun to be undone is undone first, and then another bundle or another wish is carried out', async () => {
   for (const next of [{ set: present(kept, old) }, { set: present(kept, added), retryMark: 'now' }]) {
     await using node = await createSandbox({ roots: 1 });

@@ -122,7 +122,7 @@ function loadSteps(unit: string, { digest }: TrustBundle, version: string | unde
 
 /**
  * Back to a part of what is there. Nothing is staged, since the store without what goes was there before; and a runtime that
- * was restarted for what goes is restarted once more, in whatever state it is, unless it was already and has come up.
+ * was restarted for what goes is restarted once more, in whatever state it is, unless it was already and is not down.
  */
 export function planUndo(
   kept: TrustBundle,
@@ -131,7 +131,7 @@ export function planUndo(
 ): { readonly store: readonly Step[]; readonly runtime: readonly Step[] } {
   const store = planStore(kept, observed).filter(({ kind }) => kind !== 'stage-store');
   const { runtime, record } = observed;
-  const isRestartedBack = record.restarted?.bundle === kept.digest && runtime.kind === 'running';
+  const isRestartedBack = record.restarted?.bundle === kept.digest && runtime.kind !== 'stopped';
   if (!wasRestarted || isRestartedBack || runtime.kind === 'none')
     return {
       store,

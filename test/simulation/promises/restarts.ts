@@ -93,7 +93,8 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     restarting(suspect) {
       wanted.acts(suspect);
       // Noted before it is asked for: back to a part of what is desired.
-      const isUndo = readRecords(disk).runtime?.restarted?.bundle !== digestOf(wanted.desired);
+      const noted = readRecords(disk).runtime?.restarted?.bundle;
+      const isUndo = noted !== undefined && noted !== digestOf(wanted.desired);
       const { process, isActive } = runtime();
       if (isUndo || !isActive) noteTime(suspect);
       else judgeInterval(suspect);

@@ -12,7 +12,7 @@ import { describeStep, planTrust, type Step } from '../trust/plan.ts';
 import { explainOperational } from '../trust/reasons.ts';
 import type { Source } from '../trust/source.ts';
 import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
-import { defineCommand, type ExitCode, type Terminal } from './command.ts';
+import { defineCommand, type ExitCode, type Terminal, UnreadableError } from './command.ts';
 import { readSource } from './entries.ts';
 import { durationFlag, switchFlag, textFlag } from './flags.ts';
 import { admissionFlags } from './validate.ts';
@@ -126,6 +126,7 @@ interface HostValues {
 
 async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, signal: AbortSignal): Promise<ExitCode> {
   const root = createHostRoot(values.hostRoot);
+  if ((await root.readFolder('/')) === 'absent') throw new UnreadableError(`there is no folder ${root.path}`);
   const now = (): Date => new Date();
   const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now, healthTimeoutMs: values.healthTimeout });
   const host = await open(); // a folder that is no host we know gets not even a lock

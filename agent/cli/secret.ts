@@ -111,18 +111,28 @@ async function make(values: Values, pems: readonly string[], terminal: Terminal)
   }
   const { entries } = composed;
   const verdict = judgeSource(
-    { name: 'the Secret', snapshot: { kind: 'present', entries, onDelete: 'grace' }, findings: [], locate: String },
+    {
+      name: 'the Secret',
+      snapshot: { kind: 'present', entries, onDelete: 'grace' },
+      findings: [],
+      locate: (entry) => `the Secret, ${entry}`,
+    },
     options,
   );
   terminal.err(describeFindings(verdict, plain));
   const size = [...entries.values()].reduce((sum, { length }) => sum + length, 0);
   if (size > maxSecretBytes) terminal.err('node-trust secret: a Secret holds at most 1 MiB; leave certificates out\n');
   if (!verdict.accepted || size > maxSecretBytes) return undefined;
-  if (values.final) terminal.err(finalNote);
+  if (secret === undefined) terminal.err(wholeNote);
+  else if (values.final) terminal.err(finalNote);
   return secret?.manifest === undefined
     ? createManifest(values.name ?? defaultSecret, entries)
     : replaceEntries(secret.manifest, entries);
 }
+
+/** Whoever types it may have another Secret in the cluster already. */
+const wholeNote = `note: this is the whole Secret: of one that is there, other entries go with kubectl replace --save-config -f -, and with kubectl apply only if kubectl apply made it; --merge adds to it instead
+`;
 
 const finalNote = `note: kubectl apply takes an entry out of a Secret only if kubectl apply made it; kubectl replace --save-config -f - always does
 `;

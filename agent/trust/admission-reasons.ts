@@ -60,22 +60,22 @@ export const admissionReasons = {
     severity: 'error',
     meaning:
       'The entry holds a carriage return (CR), as files from Windows do. Tools of the host do not agree on those.',
-    remedy: "Convert the line ends to LF: `dos2unix FILE` or `sed -i 's/\\r$//' FILE`.",
+    remedy: 'Convert the line ends to LF: `dos2unix FILE`, or let `node-trust secret FILE` do it.',
     message: ({ ending }: { readonly ending: 'CR' | 'CRLF' }) =>
       ending === 'CRLF' ? 'the line ends with CRLF, expected LF' : 'the line holds a CR, expected LF line ends',
   }),
   ByteOrderMark: admission({
     severity: 'error',
     meaning: 'The text begins with a byte order mark (BOM). Tools of the host then miss the first certificate.',
-    remedy:
-      "Save it as ASCII or UTF-8 without BOM: `sed -i 's/^\\xEF\\xBB\\xBF//' FILE`, or `iconv -f UTF-16 -t ASCII FILE`.",
+    remedy: 'Save it as ASCII or UTF-8 without BOM, or let `node-trust secret FILE` convert it.',
     message: ({ encoding }: { readonly encoding: 'UTF-8' | 'UTF-16' }) =>
       `a byte order mark of ${encoding} stands before the text`,
   }),
   DoubleBase64: admission({
     severity: 'error',
     meaning: 'The value is itself base64 of PEM. In a Secret, `data` is decoded once and `stringData` not at all.',
-    remedy: 'Put base64 of the PEM text once into `data`, or the PEM text itself into `stringData`.',
+    remedy:
+      'Put base64 of the PEM text once into `data`, or the PEM text itself into `stringData`; `node-trust secret FILE` does it.',
     message: ({ times }: { readonly times: number }) =>
       times === 1
         ? 'the value is base64 of PEM, expected the PEM text'
@@ -85,7 +85,7 @@ export const admissionReasons = {
     severity: 'error',
     meaning: 'The value is binary DER. Trust stores read PEM.',
     remedy:
-      'Convert it to PEM: `openssl x509 -inform der -in FILE -out FILE.pem`; of PKCS #7 `openssl pkcs7 -inform der -print_certs`, of PKCS #12 `openssl pkcs12 -cacerts -nokeys`.',
+      'Convert it to PEM: `openssl x509 -inform der -in FILE -out FILE.pem`, or let `node-trust secret FILE` do it, of PKCS #7 too; of PKCS #12 `openssl pkcs12 -in FILE -cacerts -nokeys`.',
     message: ({ isCertificate }: { readonly isCertificate: boolean }) =>
       isCertificate
         ? 'the value is a certificate in DER, expected PEM'
@@ -112,7 +112,8 @@ export const admissionReasons = {
   UnexpectedPemBlock: admission({
     severity: 'error',
     meaning: 'The entry holds a PEM block that is not a CERTIFICATE, such as TRUSTED CERTIFICATE or X509 CRL.',
-    remedy: 'Remove the block; if it is a certificate, export it anew: `openssl x509 -in FILE -out FILE.pem`.',
+    remedy:
+      'Remove the block; a certificate under another label is exported anew by `openssl x509 -in FILE -out FILE.pem`, PKCS #7 by `node-trust secret FILE`.',
     message: ({ label }: { readonly label: string }) => `the block says ${label}, expected CERTIFICATE`,
   }),
   MalformedCertificate: admission({

@@ -172,3 +172,10 @@ test("remove leaves the machine's own certificates, and with --all takes them an
   );
   assert.equal(await node.read(`${file}.removed`), own.map(({ pem }) => pem).join('\n'));
 });
+
+test('a folder that is not there is told as that, whatever is asked of it', async () => {
+  for (const args of [['apply', '--file', '-'], ['remove']]) {
+    const { code, out, err } = await nodeTrust([...args, '--host-root', '/nowhere'], corp.pem);
+    assert.deepEqual([code, out, err], [3, '', `node-trust ${args[0]}: there is no folder /nowhere\n`]);
+  }
+});

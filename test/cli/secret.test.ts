@@ -90,6 +90,7 @@ test('secret takes every form there is, tells what it converted, and gives each 
     `note: ${cer}: converted into plain PEM from DER`,
     `note: ${notes}: converted into plain PEM from a byte order mark, CR in line ends`,
     `note: file ${notes}: CN=Corp Root is there already, and not added again`,
+    'note: this is the whole Secret: of one that is there, other entries go with kubectl replace --save-config -f -, and with kubectl apply only if kubectl apply made it; --merge adds to it instead',
   ]);
 });
 
@@ -100,7 +101,7 @@ test('secret prints no manifest that the agent would reject, but why, where, and
   assert.match(err, /leaf\.pem:1: error NotCa: certificate 1: .*CN=Leaf.*\n {4}→ .*--allow-non-ca/);
   const allowed = await runCommand(secret, ['--allow-non-ca', leaf]);
   assert.equal(allowed.code, 0);
-  assert.match(allowed.err, /^leaf\.pem:1: warning NotCa: /);
+  assert.match(allowed.err, /^the Secret, leaf\.pem:1: warning NotCa: /);
   const [many = ''] = await files(t, { 'many.pem': corp.pem + next.pem + proxy.pem });
   assert.match((await runCommand(secret, ['--max-certificates', '2', many])).err, /error TooManyCertificates/);
 });

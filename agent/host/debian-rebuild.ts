@@ -72,9 +72,9 @@ async function rebuildWhole(
     const built = await build(parts, signal);
     const inputs = await readInputs(root);
     const made = readBundle(built);
+    const stuck = findStuck(made, inputs);
     let fault = findMissing(made, certificates, inputs);
-    if (fault === undefined) {
-      refuseStuck(made, inputs);
+    if (fault === undefined && stuck === undefined) {
       await root.writeFile(bundlePath, built);
       await removeLeftover(parts, leftOver, withdrawn);
       const linked = await root.readLinks(storeFolder);
@@ -89,6 +89,7 @@ async function rebuildWhole(
       if (fault === undefined) return { version, after, warnings };
     }
     if (run < toolRuns) continue;
+    if (fault === undefined) throw new AgentError('ToolFailed', { tool, evidence: stuck ?? '' });
     throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
   }
 }
@@ -97,15 +98,11 @@ function linkOf(name: AnchorName): string {
   return `${name}.pem`;
 }
 
-/** What the tool took from nowhere would never be taken away. */
-function refuseStuck({ fingerprints }: BundleReading, inputs: readonly Input[]): void {
+/** What the tool took from nowhere would never be taken away; or its file was removed while the tool ran. */
+function findStuck({ fingerprints }: BundleReading, inputs: readonly Input[]): string | undefined {
   const held = new Set(inputs.flatMap((input) => [...input.fingerprints]));
   const stuck = [...fingerprints].filter((fingerprint) => !held.has(fingerprint));
-  if (stuck.length === 0) return;
-  throw new AgentError('ToolFailed', {
-    tool,
-    evidence: `it made a bundle with what is in no file: ${enumerate(stuck)}`,
-  });
+  return stuck.length === 0 ? undefined : `it made a bundle with what is in no file: ${enumerate(stuck)}`;
 }
 
 function findMissing(

@@ -29,7 +29,7 @@ import { rebuildDebianStore } from './debian-rebuild.ts';
 import { stageDebianStore } from './debian-stage.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
-import { readBundleFile, type TrustStore } from './trust-store.ts';
+import { type BundleReading, readBundleFile, type TrustStore } from './trust-store.ts';
 
 const tool = 'update-ca-certificates';
 const toolPath = `/usr/sbin/${tool}`;
@@ -95,8 +95,13 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   async function isTorn(links: ReadonlyMap<string, string>, bundled: ReadonlySet<Fingerprint>): Promise<boolean> {
     const targets = new Set([...links.values()].map((target) => posix.resolve(storeFolder, target)));
     const linked = (await listInputs(root)).filter((path) => targets.has(path));
-    if (linked.length <= bundled.size || (await root.readFile(`${bundlePath}.new`)) !== 'absent') return false;
-    const readings = await Promise.all(linked.map((path) => readBundleFile(root, path)));
+    const read = (paths: readonly string[]): Promise<readonly BundleReading[]> =>
+      Promise.all(paths.map((path) => readBundleFile(root, path)));
+    // A file of the distribution holds one certificate; of the local ones, each may hold more.
+    const local = await read(linked.filter((path) => path.startsWith(`${anchorsFolder}/`)));
+    const least = linked.length - local.length + local.reduce((sum, { fingerprints }) => sum + fingerprints.size, 0);
+    if (least <= bundled.size || (await root.readFile(`${bundlePath}.new`)) !== 'absent') return false;
+    const readings = await read(linked);
     return readings.some(({ fingerprints }) => [...fingerprints].some((fingerprint) => !bundled.has(fingerprint)));
   }
 

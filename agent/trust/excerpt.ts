@@ -3,6 +3,7 @@
 
 import type { Finding } from './admission.ts';
 import { printable } from './printable.ts';
+import type { Entries } from './source.ts';
 
 type Placed = Pick<Finding, 'entry' | 'line'> & { readonly code: string };
 
@@ -17,14 +18,26 @@ const codesOfText: ReadonlySet<string> = new Set([
   'UnexpectedPemBlock',
 ]);
 
-/** One printable line; undefined where there is none to show. `findings` are all of the entry's source. */
-export function excerpt(bytes: Uint8Array, finding: Placed, findings: readonly Placed[]): string | undefined {
-  const { code, entry, line } = finding;
-  if (line === undefined || !codesOfText.has(code)) return undefined;
-  if (findings.some((other) => other.entry === entry && other.code === 'PrivateKey')) return undefined;
+/** Of a source: one printable line for a finding, undefined where there is none to show. `findings` are all of the source. */
+export function createExcerpts(entries: Entries, findings: readonly Placed[]): (finding: Placed) => string | undefined {
+  const withKeys = new Set(findings.filter(({ code }) => code === 'PrivateKey').map(({ entry }) => entry));
+  const linesOf = new Map<string, readonly string[]>();
+  const read = (entry: string): readonly string[] => {
+    const lines = linesOf.get(entry) ?? splitLines(entries.get(entry) ?? new Uint8Array());
+    linesOf.set(entry, lines);
+    return lines;
+  };
+  return ({ code, entry, line }) => {
+    if (line === undefined || !codesOfText.has(code) || withKeys.has(entry)) return undefined;
+    const shown = read(entry)[line - 1];
+    return shown === undefined ? undefined : printable(hideBase64(shown.replace(/\n$/, '')), maxCharacters);
+  };
+}
+
+/** After LF, or after a CR alone, as findings count them. */
+function splitLines(bytes: Uint8Array): readonly string[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
-  const shown = text.split(/(?<=\n|\r(?!\n))/)[line - 1];
-  return shown === undefined ? undefined : printable(hideBase64(shown.replace(/\n$/, '')), maxCharacters);
+  return text.split(/(?<=\n|\r(?!\n))/);
 }
 
 // Letters and digits may be those of a key, wherever they stand; the words of a label are none.

@@ -25,6 +25,15 @@ test('a finding says where it is, of which certificate, and what to do', () => {
   assert.match(rest.join('\n'), /^cas\/leaf\.pem:2: warning NotSelfSigned|^$/);
 });
 
+test('of more than a person reads, the first are told, and how many there are', () => {
+  const text = describeFindings(
+    judgeSource(source({ a: '-----BEGIN X-----\n-----END X-----\n'.repeat(150) }), options),
+    plain,
+  );
+  assert.equal(text.match(/^cas\/a:/gm)?.length, 100);
+  assert.match(text, /\n… and 50 more findings; --json of validate has them all\n$/);
+});
+
 test('what is said of the whole is placed at its name', () => {
   assert.match(describeFindings(judgeSource(source({}), options), plain), /^folder cas: error SourceEmpty: /);
 });

@@ -101,6 +101,17 @@ test('a bundle that has lost what the tool had put into it, as after two of its 
   assert.deepEqual(await digestHost(node), before);
 });
 
+test('what is lost out of a file of two certificates is missed, too', async () => {
+  await using node = await createNode();
+  const [ours, one, two] = [create('Ours'), create('One'), create('Two')];
+  await node.write(`${anchors}/chain.crt`, one.pem + two.pem);
+  await reach(node, [ours]);
+  const before = await digestHost(node);
+  await node.write(bundle, (await node.read(bundle)).replace(two.pem, ''));
+  assert.notDeepEqual((await reach(node, [ours])).steps, []);
+  assert.deepEqual(await digestHost(node), before);
+});
+
 test('what the tool has not taken up yet, or is taking up now, is nothing that was lost', async () => {
   await using node = await createNode();
   const [ours, waiting] = [create('Ours'), create('Waiting')];

@@ -204,6 +204,17 @@ test('a run of somebody else’s that comes in the middle of ours takes nothing 
   assert.equal((await node.read('/runs')).match(/done\.$/gm)?.length, 1, 'ours was made once');
 });
 
+test('a file that somebody removes while ours is made costs another run, and no failure', async () => {
+  await using node = await createNode();
+  const [ours, foreign] = [create('Ours'), create('Foreign')];
+  await node.write(`${anchors}/foreign.crt`, foreign.pem);
+  const remove = `case "$ETCCERTSDIR" in *stage*) ;; *) rm -f '${node.at(anchors)}/foreign.crt' ;; esac`;
+  await node.write(tool, await interruptedTool(remove), 0o755);
+  await reach(node, [ours]);
+  await assertTrusted(node, [ours]);
+  assert.deepEqual(await trustOf(node, foreign), { byFile: false, byFolder: false });
+});
+
 test('hooks are told of what has come and of what has gone, when the bundle is new, and not while staging', async () => {
   await using node = await createNode();
   const [ours, other, goes] = [create('Ours'), create('Foreign'), create('Goes')];

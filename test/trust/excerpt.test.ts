@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { admit } from '../../agent/trust/admission.ts';
-import { excerpt } from '../../agent/trust/excerpt.ts';
+import { createExcerpts } from '../../agent/trust/excerpt.ts';
 import { createCertificate, encodePem, fixedNow } from '../support/certificates.ts';
 
 const { pem, keyPem, keys } = createCertificate();
 const lines = pem.split('\n');
 
 function excerpts(text: string): readonly (string | undefined)[] {
-  const bytes = Buffer.from(text);
-  const { findings } = admit(new Map([['a', bytes]]), { maxCertificates: 10, nonCa: 'error', now: fixedNow });
-  return findings.map((finding) => excerpt(bytes, finding, findings));
+  const entries = new Map([['a', Buffer.from(text)]]);
+  const { findings } = admit(entries, { maxCertificates: 10, nonCa: 'error', now: fixedNow });
+  return findings.map(createExcerpts(entries, findings));
 }
 
 test('a line that begins or ends a block is shown, and a CR in it seen', () => {

@@ -60,18 +60,19 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Pa
     return `${paint('red', 'Not well:')} no agent has written to any Node; ${next}\n${open}`;
   }
   const counted = nodes.filter(({ state, problem }) => state !== 'Disabled' || problem !== null);
-  const well = counted.filter(({ problem }) => problem === null).length;
   const [first] = groups;
   if (first === undefined) {
     const disabled = nodes.length - counted.length;
     const rest = disabled === 0 ? '' : `, ${disabled} Disabled`;
+    const well = counted.filter(({ state }) => state === 'Synced').length;
     const synced = `${well} of ${counted.length} nodes are Synced with ${secret}${rest}`;
     return unknown.length === 0
       ? `${paint('green', 'All is well:')} ${synced}\n`
       : `${paint('yellow', 'Well as far as known:')} ${synced}\n${open}`;
   }
   const names = listNames(groups.flatMap((group) => group.nodes));
-  const which = `${counted.length - well} of ${counted.length} nodes: ${names}`;
+  const troubled = counted.filter(({ problem }) => problem !== null).length;
+  const which = `${troubled} of ${counted.length} nodes: ${names}`;
   const line = first.passing
     ? `${paint('yellow', 'Under way:')} ${which}; wait, or follow it: node-trust status --watch`
     : `${paint('red', 'Not well:')} ${which}`;

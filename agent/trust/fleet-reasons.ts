@@ -29,6 +29,13 @@ export const fleetReasons = {
     message: ({ since }: { readonly since: string }) =>
       `Kubernetes calls this Node not ready${since === '' ? '' : `; what it says is of ${since}`}`,
   }),
+  NotInPool: fleet({
+    severity: 'error',
+    meaning: 'A Node that was asked for is not enabled, and no agent has ever told anything on it.',
+    remedy: 'If it shall trust what the Secret holds: `kubectl label node NODE LABELS`.',
+    message: ({ labels }: { readonly labels: string }) =>
+      `no agent has ever told anything on this Node, and it does not carry ${labels}: it trusts nothing of the Secret`,
+  }),
   NotReported: fleet({
     severity: 'warning',
     meaning: 'The agent has told nothing on the Node since it was enabled.',

@@ -117,27 +117,43 @@ export function reportNode(node: NodeFacts, facts: FleetFacts, now: Date): NodeR
     updatedAt: own('updated-at'),
     message: own('message'),
   } as const;
-  return { ...said, stale: isStale(said, facts, now), problem: findProblem(said, pod, facts, now) };
+  return { ...said, stale: isStale(said, facts, now), problem: findProblem(node, said, pod, facts, now) };
 }
 
 type Said = Omit<NodeReport, 'stale' | 'problem'>;
 
-function isEnabled({ labels }: NodeFacts, enabling: Known<Enabling>): boolean | null {
+function isEnabled(node: NodeFacts, enabling: Known<Enabling>): boolean | null {
   if (enabling.kind === 'unknown') return null;
-  const carries = [...enabling.value.labels].every(([key, value]) => labels.get(key) === value);
+  const carries = lackedLabels(node, enabling).length === 0;
   return carries && enabling.value.isNarrower ? null : carries;
 }
 
+/** `key=value` of each label that it does not carry. */
+function lackedLabels({ labels }: NodeFacts, enabling: Known<Enabling>): readonly string[] {
+  if (enabling.kind === 'unknown') return [];
+  return [...enabling.value.labels].flatMap(([key, value]) => (labels.get(key) === value ? [] : [`${key}=${value}`]));
+}
+
 /** What stands first between this Node and the Secret's present content. */
-function findProblem(said: Said, pod: AgentPod | undefined, facts: FleetFacts, now: Date): Problem | null {
-  const { node, state, reason, enabled, ready, agent, certificates, updatedAt: since, message } = said;
+function findProblem(
+  node: NodeFacts,
+  said: Said,
+  pod: AgentPod | undefined,
+  facts: FleetFacts,
+  now: Date,
+): Problem | null {
+  const { state, reason, enabled, ready, agent, certificates, updatedAt: since, message } = said;
+  const lacking = lackedLabels(node, facts.enabling);
+  const isOther = lacking.some((label) => node.labels.has(label.split('=', 1)[0] ?? ''));
+  const labelArguments = [...lacking, ...(isOther ? ['--overwrite'] : [])].join(' ');
   const explain = ({ remedy, ...told }: Omit<Problem, 'passing'>, passing = false): Problem => {
-    const filled = remedy.replaceAll('NODE', node).replaceAll('POD', pod?.name ?? 'POD');
-    return { ...told, remedy: filled, passing };
+    const filled = remedy.replaceAll('NODE', node.name).replaceAll('POD', pod?.name ?? 'POD');
+    return { ...told, remedy: filled.replaceAll('LABELS', labelArguments), passing };
   };
   const own = (passing = false): Problem => ({ code: reason || state, message, remedy: '', passing });
   if (enabled === false) {
-    if (state === '' || state === 'Disabled' || certificates === 0) return null;
+    if (state === '') return explain(explainFleet('NotInPool', { labels: lacking.join(',') }), agent === 'ready');
+    if (state === 'Disabled' || certificates === 0) return null;
     const count =
       certificates === null ? 'certificates' : `${certificates} certificate${certificates === 1 ? '' : 's'}`;
     return explain(explainOperational('NodeNotEnabled', { certificates: count }), agent === 'ready');

@@ -116,6 +116,19 @@ test('an enabled Node without an agent, one behind, and one that is left with tr
   for (const [name, expected] of Object.entries(codes)) assert.equal((await status([name])).code, expected, name);
 });
 
+test('a named Node that is not enabled and was never told anything on ends status with 1 and the command to type', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a'], newContent);
+  for (const object of [node('a', told(newContent), enabled), node('outside', {})]) api.put(object);
+  assert.equal((await status([])).code, 0);
+  const { code, out } = await status(['outside']);
+  assert.equal(code, 1);
+  assert.match(
+    out,
+    /^Not well: 1 of 1 nodes: outside\n\nNotInPool: outside\n.*`kubectl label node outside node-trust-agent\/enabled=true`/s,
+  );
+});
+
 test('--json is the whole report, version 1, and docs/command-line.md names each of its fields', async (t) => {
   const { api, status } = await setUp(t);
   putAgents(api, ['a'], newContent);

@@ -141,13 +141,33 @@ test('what could not be found out is null and never false', () => {
 
 test('a Node that is not enabled is well when nothing of ours can be on it', () => {
   const outside = (told: Readonly<Record<string, string>>, pod?: AgentPod) => report({ labels: {}, told, pod });
-  for (const told of [{}, { ...well, state: 'Disabled' }, { ...well, certificates: '0' }])
+  for (const told of [
+    { ...well, state: 'Disabled' },
+    { ...well, certificates: '0' },
+  ])
     assert.equal(outside(told).problem, null, JSON.stringify(told));
   const left = outside(well);
   assert.deepEqual([left.problem?.code, left.problem?.passing, left.stale], ['NodeNotEnabled', false, true]);
   assert.match(left.problem?.message ?? '', /so 2 certificates of ours/);
   assert.equal(outside({ state: 'Failed' }).problem?.code, 'NodeNotEnabled', 'how many there are is not known');
   assert.equal(outside(well, running).problem?.passing, true, 'its agent is still there to take them away');
+});
+
+test('a Node that is not enabled and says nothing trusts nothing, and the command that enables it is told', () => {
+  const labels = new Map([
+    ['pool', 'a'],
+    ['on', 'yes'],
+  ]);
+  const facts = { enabling: { kind: 'known', value: { ...enabling, labels } } } as const;
+  const outside = (labels: Readonly<Record<string, string>>, pod?: AgentPod) =>
+    report({ told: {}, labels, pod, facts }).problem;
+  const problem = outside({ on: 'yes' });
+  assert.deepEqual([problem?.code, problem?.passing], ['NotInPool', false]);
+  assert.match(problem?.message ?? '', /does not carry pool=a: it trusts nothing of the Secret$/);
+  assert.match(problem?.remedy ?? '', /`kubectl label node node-1 pool=a`/);
+  assert.match(outside({})?.remedy ?? '', /node-1 pool=a on=yes`/);
+  assert.match(outside({ on: 'no' })?.remedy ?? '', /node-1 pool=a on=yes --overwrite`/);
+  assert.equal(outside({}, running)?.passing, true, 'its agent is about to tell something');
 });
 
 test('the pool is named by the label of whoever made it', () => {

@@ -51,7 +51,7 @@ function rank({ passing, nodes }: Group): number {
 }
 
 function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Paint): string {
-  const { nodes, secret, unknown, selector } = report;
+  const { nodes, secret, present, unknown, selector } = report;
   const open = unknown.map((what) => `    not known: ${what}\n`).join('');
   if (nodes.length === 0) {
     const next = selector
@@ -65,7 +65,11 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Pa
     const disabled = nodes.length - counted.length;
     const rest = disabled === 0 ? '' : `, ${disabled} Disabled`;
     const well = counted.filter(({ state }) => state === 'Synced').length;
-    const synced = `${well} of ${counted.length} nodes are Synced with ${secret}${rest}`;
+    const of = `${well} of ${counted.length} nodes`;
+    const synced =
+      present === ''
+        ? `there is no ${secret}, and ${of} trust nothing of it${rest}`
+        : `${of} are Synced with ${secret}${rest}`;
     return unknown.length === 0
       ? `${paint('green', 'All is well:')} ${synced}\n`
       : `${paint('yellow', 'Well as far as known:')} ${synced}\n${open}`;

@@ -42,6 +42,14 @@ export const fleetReasons = {
     remedy: 'Wait a minute, then look at the log of its agent: `kubectl -n kube-system logs POD`.',
     message: () => 'its agent has told nothing yet',
   }),
+  NoSuchSecret: fleet({
+    severity: 'error',
+    meaning: 'The Secret does not exist, and the Node speaks of the content of one: a wrong name, or deleted just now.',
+    remedy:
+      'Correct --secret, or apply the Secret: `kubectl get secrets -A`. Where it was deleted on purpose, look again in five minutes.',
+    message: ({ secret }: { readonly secret: string }) =>
+      `${secret} does not exist, and this Node speaks of the content of one`,
+  }),
   ContentNotSeen: fleet({
     severity: 'warning',
     meaning: 'The Node speaks of other content than the Secret has now.',

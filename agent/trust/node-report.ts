@@ -172,6 +172,7 @@ function findProblem(
   if (state !== 'Synced') return own(state === 'Applying' || reason === 'RestartDeferred');
   if (!isBehind(said, facts.content)) return null;
   const { content, secret } = facts;
+  if (isAbsent(content)) return explain(explainFleet('NoSuchSecret', { secret }));
   const changedAt = (content.kind === 'known' && content.changedAt?.toISOString()) || '';
   return explain(explainFleet('ContentNotSeen', { secret, changedAt }), !isOld(content, now));
 }
@@ -194,6 +195,10 @@ function isStale(said: Said, facts: FleetFacts, now: Date): boolean | null {
 
 function isBehind({ observed }: Said, content: Content): boolean {
   return content.kind === 'unusable' || (content.kind === 'known' && content.observed !== observed);
+}
+
+function isAbsent(content: Content): boolean {
+  return content.kind === 'known' && content.observed === '';
 }
 
 function isOld(content: Content, now: Date): boolean {

@@ -67,6 +67,17 @@ test('the first line says that all is well only where nothing is unknown', () =>
   assert.match(told, /^Well as far as known: 2 of 2 .*\n {4}not known: on which Nodes an agent runs: you may not\n/);
 });
 
+test('where all is well without a Secret, the first line says that there is none', () => {
+  const content = { kind: 'known', observed: '', changedAt: undefined } as const;
+  const facts = fleet({ a: { observed: '' } }, { content });
+  assert.equal(firstLine(facts), 'All is well: there is no secret ns/cas, and 1 of 1 nodes trust nothing of it');
+});
+
+test('Synced is what says so, not all that has no problem', () => {
+  const left = { state: 'Rejected', certificates: '0', enabled: false };
+  assert.equal(firstLine(fleet({ a: {}, left })), 'All is well: 1 of 2 nodes are Synced with secret ns/cas');
+});
+
 test('what goes by itself is under way and not an alarm', () => {
   const line = firstLine(fleet({ a: {}, b: { state: 'Applying' } }));
   assert.equal(line, 'Under way: 1 of 2 nodes: b; wait, or follow it: node-trust status --watch');

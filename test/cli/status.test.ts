@@ -129,6 +129,15 @@ test('a named Node that is not enabled and was never told anything on ends statu
   );
 });
 
+test('a --secret that does not exist is told as such', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a'], newContent);
+  api.put(node('a', told(newContent), enabled));
+  const { code, out } = await status(['--secret', 'kube-system/other']);
+  assert.equal(code, 1);
+  assert.match(out, /^Not well: .*\n\nNoSuchSecret: a\n {4}secret kube-system\/other does not exist, /);
+});
+
 test('--json is the whole report, version 1, and docs/command-line.md names each of its fields', async (t) => {
   const { api, status } = await setUp(t);
   putAgents(api, ['a'], newContent);

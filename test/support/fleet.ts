@@ -8,6 +8,7 @@ export interface Told {
   readonly reason?: string;
   readonly message?: string;
   readonly observed?: string;
+  readonly certificates?: string;
   readonly bundle?: string;
   readonly expiresAt?: string;
   readonly updatedAt?: string;

@@ -124,6 +124,14 @@ test('a Node that speaks of other content is behind, and stale once that was lon
   assert.match(old.problem?.message ?? '', /present content of secret ns\/cas, which is of 20/);
 });
 
+test('a Node that speaks of content is not well without the Secret, and that there is none is what is told', () => {
+  const facts = { content: { kind: 'known', observed: '', changedAt: undefined } } as const;
+  const { problem } = report({ facts });
+  assert.deepEqual([problem?.code, problem?.passing], ['NoSuchSecret', false]);
+  assert.match(problem?.message ?? '', /^secret ns\/cas does not exist, /);
+  assert.equal(codeOf({ facts, told: { ...well, observed: '' } }), undefined);
+});
+
 test('no Node is well with a Secret that no agent takes', () => {
   assert.equal(codeOf({ facts: { content: { kind: 'unusable' } } }), 'ContentNotSeen');
 });

@@ -23,11 +23,16 @@ export function formatFleet(report: FleetReport, paint: Paint, now: Date): strin
   return blocks.filter((block) => block !== '').join('\n');
 }
 
-/** `4 of 6 nodes have arrived; RestartDeferred: a, b` */
-export function describeProgress(followers: readonly NodeReport[]): string {
+/** `4 of 6 nodes have arrived; RestartDeferred: a, b`. Where the present content is not known, nobody is known to have. */
+export function describeProgress(followers: readonly NodeReport[], present: string | null): string {
   const arrived = followers.filter(({ problem }) => problem === null).length;
   const lagging = groupProblems(followers).map(({ code, nodes }) => `; ${code}: ${listNames(nodes)}`);
-  return `${arrived} of ${followers.length} nodes have arrived${lagging.join('')}`;
+  return `${arrived} of ${followers.length} nodes ${present === null ? 'are well with what they saw' : 'have arrived'}${lagging.join('')}`;
+}
+
+/** `selector`: as a report has it. */
+export function formatLabelCommand(selector: string, node = 'NODE'): string {
+  return `kubectl label node ${node} ${selector.replaceAll(',', ' ')}`;
 }
 
 interface Group extends Problem {
@@ -55,7 +60,7 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Pa
   const open = unknown.map((what) => `    not known: ${what}\n`).join('');
   if (nodes.length === 0) {
     const next = selector
-      ? `enable one: kubectl label node NODE ${selector.split(',', 1)[0] ?? ''}`
+      ? `enable one: ${formatLabelCommand(selector)}`
       : 'look for agents: kubectl -n kube-system get pods -o wide -l app.kubernetes.io/name=node-trust-agent';
     return `${paint('red', 'Not well:')} no agent has written to any Node; ${next}\n${open}`;
   }

@@ -5,7 +5,7 @@
 // bookmarks into a command that lives for minutes.
 
 import { KubeError, type KubeFailureKind } from '../kube/kube-error.ts';
-import { type FleetReport, hasArrived } from '../trust/fleet.ts';
+import { type FleetReport, hasArrived, isNobodyEnabled } from '../trust/fleet.ts';
 import { type Content, follows } from '../trust/node-report.ts';
 import type { Terminal } from './command.ts';
 import { describeProgress } from './fleet-text.ts';
@@ -27,10 +27,10 @@ export interface Watching {
   onTrouble(error: KubeError): void;
 }
 
-/** `late`: what was seen last, and what the last look failed with, if it did. */
+/** `nobody`: there is none to wait for. `late`: what was seen last, and what the last look failed with, if it did. */
 export type WatchEnd =
-  | { readonly kind: 'arrived'; readonly report: FleetReport }
-  | { readonly kind: 'late'; readonly report: FleetReport | undefined; readonly error: KubeError | undefined };
+  | { readonly kind: 'arrived' | 'nobody'; readonly report: FleetReport }
+  | { readonly kind: 'late'; readonly last: Look | undefined; readonly error: KubeError | undefined };
 
 const leastPauseMs = 1_000;
 const longestPauseMs = 30_000;
@@ -46,13 +46,13 @@ const passing: ReadonlySet<KubeFailureKind> = new Set([
 ]);
 
 /**
- * Ends when all have arrived, or when the signal aborts. What could not be found out is accepted only when a second look could
+ * Ends when all have arrived, when there is nobody to wait for, or when the signal aborts. What could not be found out is accepted only when a second look could
  * not either. Throws the KubeError that will not go by itself.
  */
 export async function watchFleet(watching: Watching, signal: AbortSignal): Promise<WatchEnd> {
   const { look, pause, clock, onLook, onTrouble } = watching;
   let first: FleetReport | undefined;
-  let last: FleetReport | undefined;
+  let last: Look | undefined;
   let error: KubeError | undefined;
   for (let failures = 0; !signal.aborted; ) {
     const startedAt = clock();
@@ -60,9 +60,10 @@ export async function watchFleet(watching: Watching, signal: AbortSignal): Promi
       const { report, content } = await look(signal);
       onLook(report);
       first ??= report;
-      const isConfirmed = report.unknown.length === 0 || report.unknown.join() === last?.unknown.join();
+      const isConfirmed = report.unknown.length === 0 || report.unknown.join() === last?.report.unknown.join();
       if (isConfirmed && hasArrived(first, report, content)) return { kind: 'arrived', report };
-      [last, error, failures] = [report, undefined, 0];
+      if (isConfirmed && isNobodyEnabled(report)) return { kind: 'nobody', report };
+      [last, error, failures] = [{ report, content }, undefined, 0];
       const cost = clock() - startedAt;
       await pause(Math.min(Math.max(costToPause * cost, leastPauseMs), longestPauseMs), signal);
     } catch (thrown) {
@@ -75,7 +76,7 @@ export async function watchFleet(watching: Watching, signal: AbortSignal): Promi
       await pause(Math.max(backoffMs, error.failure.retryAfterMs ?? 0), signal);
     }
   }
-  return { kind: 'late', report: last, error };
+  return { kind: 'late', last, error };
 }
 
 /** A line that is drawn again on a terminal; elsewhere a line for each change. `end` leaves the terminal as it was. */
@@ -84,7 +85,7 @@ export function createProgress(terminal: Pick<Terminal, 'isTty' | 'columns'>, wr
   return {
     show(report: FleetReport): void {
       const followers = report.nodes.filter(follows);
-      const text = describeProgress(followers);
+      const text = describeProgress(followers, report.present);
       if (terminal.isTty) {
         const arrived = followers.filter(({ problem }) => problem === null).length;
         const filled = Math.floor((barWidth * arrived) / Math.max(followers.length, 1));

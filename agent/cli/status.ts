@@ -9,7 +9,7 @@ import { KubeError } from '../kube/kube-error.ts';
 import { type FleetReport, reportFleet } from '../trust/fleet.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
 import { durationFlag, switchFlag, textFlag } from './flags.ts';
-import { formatFleet } from './fleet-text.ts';
+import { formatFleet, formatLabelCommand } from './fleet-text.ts';
 import { createPaint } from './paint.ts';
 import { secretFlag } from './secret-flag.ts';
 import { createProgress, type Look, watchFleet } from './status-watch.ts';
@@ -96,14 +96,33 @@ async function follow(
   const over = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   const end = await watchFleet(watching, over).finally(progress.end);
   if (end.kind === 'late') {
-    const why = signal.aborted ? 'interrupted' : 'time is up (--timeout)';
+    const why = `${signal.aborted ? 'interrupted' : 'time is up (--timeout)'}${describeHindrance(end.last)}`;
     terminal.err(
       `node-trust status: ${why}${end.error === undefined ? '' : `; the last look failed: ${end.error.message}`}\n`,
     );
+    if (end.last !== undefined) print(end.last.report, json, terminal);
+    return end.last === undefined || end.error !== undefined ? 3 : 1;
   }
-  if (end.report !== undefined) print(end.report, json, terminal);
-  if (end.kind === 'arrived') return 0;
-  return end.report === undefined || end.error !== undefined ? 3 : 1;
+  if (end.kind === 'nobody') {
+    terminal.err(`node-trust status: ${describeNobody(end.report)}\n`);
+    // People would read a first line there that says whether all is well.
+    if (json) print(end.report, json, terminal);
+    return 1;
+  }
+  print(end.report, json, terminal);
+  return 0;
+}
+
+/** What kept Nodes that have no problem from having arrived. */
+function describeHindrance(last: Look | undefined): string {
+  if (last === undefined || last.content.kind !== 'unknown' || !last.report.synced) return '';
+  return `: ${last.content.why}; so no content is known to wait for, and no node has come to other content since`;
+}
+
+function describeNobody({ selector, nodes }: FleetReport): string {
+  const nothing = 'no node is enabled: there is nothing to wait for';
+  const node = nodes.length === 1 ? nodes[0]?.node : undefined;
+  return selector === '' ? nothing : `${nothing}; label one: ${formatLabelCommand(selector ?? 'KEY=VALUE', node)}`;
 }
 
 function print(report: FleetReport, json: boolean, terminal: Terminal): void {

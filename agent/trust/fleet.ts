@@ -93,6 +93,11 @@ function countBundles(reports: readonly NodeReport[]): FleetReport['bundles'] {
     .sort((one, other) => other.nodes - one.nodes || (one.bundle < other.bundle ? -1 : 1));
 }
 
+/** Nobody shall follow the Secret. Not known where nothing says who is enabled: an agent may yet come. */
+export function isNobodyEnabled({ selector, nodes }: FleetReport): boolean {
+  return !nodes.some(follows) && (selector !== null || nodes.length > 0);
+}
+
 /**
  * Whether every Node that follows the Secret has arrived at its present content. Where that content may not be read, they have
  * when they agree on one to which one of them came since the first look: its agent has read the Secret after that.

@@ -93,9 +93,9 @@ const poolLabels = [
 /** Two polls of an agent that has missed the event. */
 const longMs = 10 * 60_000;
 
-/** Whether it shall follow the Secret: what is known to be in no pool does not. */
-export function follows({ enabled }: NodeReport): boolean {
-  return enabled !== false;
+/** Whether it shall follow the Secret: what is known to be in no pool does not, nor what is Disabled and may be in none. */
+export function follows({ enabled, state }: NodeReport): boolean {
+  return enabled ?? state !== 'Disabled';
 }
 
 export function reportNode(node: NodeFacts, facts: FleetFacts, now: Date): NodeReport {

@@ -128,7 +128,8 @@ test('colour follows what is wrong, and only on a terminal', () => {
 
 test('progress says how many have arrived and names those that lag, with why', () => {
   const { nodes } = reportFleet(fleet({ a: {}, b: { observed: 'old' }, c: { state: 'Applying' } }), [], fixedNow);
-  assert.equal(describeProgress(nodes), '1 of 3 nodes have arrived; ContentNotSeen: b; Applying: c');
+  assert.equal(describeProgress(nodes.slice(0, 1), null), '1 of 1 nodes are well with what they saw');
+  assert.equal(describeProgress(nodes, 'sha256:now'), '1 of 3 nodes have arrived; ContentNotSeen: b; Applying: c');
 });
 
 const noPods = { pods: { kind: 'known', value: new Map() } } as const;

@@ -49,7 +49,7 @@ test('a watch that runs out of time ends with what it saw last; that a look fail
   const end = await play([behind, failure('unreachable'), behind]).end;
   assert(end.kind === 'late' && end.error === undefined);
   assert.deepEqual(
-    end.report?.nodes.filter(({ problem }) => problem !== null).map(({ node }) => node),
+    end.last?.report.nodes.filter(({ problem }) => problem !== null).map(({ node }) => node),
     ['b'],
   );
 });
@@ -65,7 +65,7 @@ test('a failure that may go by itself is told and tried again, later each time o
 test('a watch whose last look failed says so, with what it saw before', async () => {
   const end = await play([behind, failure('timed-out')]).end;
   assert(end.kind === 'late');
-  assert.deepEqual([end.error?.message, end.report?.nodes.length], ['it is timed-out', 2]);
+  assert.deepEqual([end.error?.message, end.last?.report.nodes.length], ['it is timed-out', 2]);
 });
 
 test('to be refused ends a watch at once', async () => {
@@ -94,6 +94,17 @@ test('what could not be found out is asked for once more before it is accepted',
   assert.equal((await play([unknown, missing, unknown]).end).kind, 'late');
 });
 
+test('where nobody is enabled, a watch ends at once, or once that is confirmed where something is not known', async () => {
+  const disabled = { state: 'Disabled', enabled: false };
+  for (const facts of [fleet({}), fleet({ a: disabled }), fleet({ a: { enabled: false } })])
+    assert.equal((await play([facts]).end).kind, 'nobody');
+  const unknown = { enabling: { kind: 'unknown', why: 'you may not' } } as const;
+  const unsure = fleet({ a: disabled }, unknown);
+  assert.equal((await play([unsure, unsure]).end).kind, 'nobody');
+  const empty = fleet({}, unknown);
+  assert.equal((await play([empty, empty]).end).kind, 'late', 'an agent may yet come');
+});
+
 test('an end from outside during a look is no failure', async () => {
   const stop = new AbortController();
   const never = (): never => assert.fail('it was not aborted');
@@ -107,7 +118,7 @@ test('an end from outside during a look is no failure', async () => {
     onLook: never,
     onTrouble: never,
   };
-  assert.deepEqual(await watchFleet(watching, stop.signal), { kind: 'late', report: undefined, error: undefined });
+  assert.deepEqual(await watchFleet(watching, stop.signal), { kind: 'late', last: undefined, error: undefined });
 });
 
 test('progress is a line that is drawn again on a terminal, within its width, and is gone at the end', () => {

@@ -274,6 +274,36 @@ test('--watch without a right to the Secret waits until all agree on content tha
   assert.match(out, /^Well as far as known: .*\n {4}not known: .*: you may not read secret kube-system\//m);
 });
 
+test('--watch that knows of no Secret says that this is why nobody has arrived', async (t) => {
+  const { api, status } = await setUp(t);
+  api.put(node('a', told(newContent)));
+  const { code, out, err } = await status(['--watch', '--timeout', '1h'], async (kill) => {
+    await api.seen(isNodeList, 2);
+    kill('SIGINT');
+  });
+  assert.equal(code, 1);
+  assert.match(out, /^1 of 1 nodes are well with what they saw\nWell as far as known: /);
+  assert.match(
+    err,
+    /^node-trust status: interrupted: there is no secret kube-system\/custom-ca-trust-secret, .* to wait for, /,
+  );
+});
+
+test('--watch with nobody to wait for ends at once with 1 and the command that enables a node', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, [], newContent);
+  api.put(node('a', { ...synced, state: 'Disabled' }));
+  const command = `kubectl label node a ${app}/enabled=true`;
+  const expected = `node-trust status: no node is enabled: there is nothing to wait for; label one: ${command}\n`;
+  for (const names of [[], ['a']]) {
+    const { code, out, err } = await status(['--watch', '--timeout', '1h', ...names]);
+    assert.deepEqual([code, out.includes('All is well'), err], [1, false, expected]);
+  }
+  const { code, out } = await status(['--watch', '--json']);
+  assert.equal(code, 1);
+  assert.deepEqual((JSON.parse(out) as { nodes: readonly { node: string }[] }).nodes.length, 1);
+});
+
 test('--watch ends when a real agent has proven the present content', async (t) => {
   const stage = await setStage(t);
   stage.apply({ 'corp.pem': createCertificate().pem });

@@ -89,7 +89,7 @@ export interface Diagnosis {
   readonly severity: 'fail' | 'warn';
   readonly meaning: string;
   readonly remedy: string;
-  /** What to type next. Names in braces are filled in. */
+  /** What to type next. Names in braces are filled in. Without a Secret to merge with, into-secret.ts has another. */
   readonly command: string;
 }
 

@@ -4,7 +4,8 @@ import type { X509Certificate } from 'node:crypto';
 import { fingerprintOf } from '../trust/certificate.ts';
 import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf, nameOf } from './chain.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
-import type { EndpointFacts } from './facts.ts';
+import type { EndpointFacts, Facts } from './facts.ts';
+import { brokenUntilInSecret } from './into-secret.ts';
 import { isInspector, isPublicRegistry } from './issuers.ts';
 import { count } from './network-checks.ts';
 import type { Server } from './target.ts';
@@ -15,7 +16,7 @@ export function checkChain({ chain, facts }: View): Check {
   if (chain === undefined || endpoint.tls.kind !== 'chain') return skipped('chain', whyNoChain(endpoint));
   const sent = endpoint.tls.sent.map((certificate, index) => `sent ${index + 1}: ${describe(certificate)}`);
   const [fault] = chain.faults;
-  if (fault !== undefined) return tellFault(fault, endpoint.server, sent);
+  if (fault !== undefined) return tellFault(fault, endpoint.server, sent, facts);
   if (!chain.inOrder) {
     const summary = 'the certificates are not each issued by the one after it';
     return broken('ChainOutOfOrder', summary, sent, valuesOf(endpoint.server));
@@ -30,13 +31,13 @@ export function whyNoChain({ server, tls }: EndpointFacts): string {
 }
 
 /** The one sentence about a fault; the token server's are told with the same. */
-export function tellFault(fault: ChainFault, server: Server, evidence: readonly string[]): Check {
+export function tellFault(fault: ChainFault, server: Server, evidence: readonly string[], facts: Facts): Check {
   const values = valuesOf(server);
   switch (fault.kind) {
     case 'expired': {
       const { role, certificate } = fault;
       const summary = `the ${roleNames[role]} ${nameOf(certificate.subject)} expired ${day(certificate.validToDate)}`;
-      if (role === 'root') return broken('RootExpired', summary, evidence, {});
+      if (role === 'root') return brokenUntilInSecret('RootExpired', summary, evidence, facts);
       return broken(role === 'leaf' ? 'LeafExpired' : 'IntermediateExpired', summary, evidence, values);
     }
     case 'not-yet-valid': {
@@ -86,7 +87,7 @@ export function checkIssuer(view: View): Check {
   const shown = last === undefined ? [] : [`the last certificate that leads there: ${describe(last)}`];
   if (reasons.length === 0) return pass('issuer', `${issuer}; nothing speaks for a proxy in between`);
   const summary = `the name is right, the issuer is ${issuer}${host === undefined ? '' : ', which nobody here vouches for'}`;
-  return broken('Intercepted', summary, [...reasons, ...shown], {});
+  return brokenUntilInSecret('Intercepted', summary, [...reasons, ...shown], facts);
 }
 
 function findInterception({ facts, host, isPublic: isPublicRoot }: View, chain: ChainJudgement): readonly string[] {

@@ -1,6 +1,7 @@
 // What can be broken on the node and in its cluster: the Secret, the store, the runtime and what it is told about a registry.
 
 import type { Diagnosis } from './catalogue.ts';
+import { mergeRoot } from './server-diagnoses.ts';
 
 export const nodeDiagnoses = {
   ProxyDiffers: {
@@ -17,7 +18,7 @@ export const nodeDiagnoses = {
     meaning: 'The root of the chain is neither in the Secret nor anywhere on the host.',
     remedy:
       'Get the root from whoever runs the CA, compare its fingerprint with them, and put it into the Secret. If the issuer is an intermediate, it is the server that must send it.',
-    command: 'node-trust secret root.pem | kubectl apply -f -',
+    command: mergeRoot(),
   },
   PublicRootMissing: {
     check: 'secret',

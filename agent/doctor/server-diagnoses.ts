@@ -7,6 +7,11 @@ function showChain() {
   return "openssl s_client -connect {server} -servername {host} -showcerts </dev/null | grep -e ' s:' -e ' i:' -e NotAfter" as const;
 }
 
+/** Beside what the Secret holds. */
+export function mergeRoot() {
+  return 'kubectl -n {namespace} get secret {secret} -o yaml | node-trust secret --merge - root.pem | kubectl apply -f -' as const;
+}
+
 export const serverDiagnoses = {
   NameNotFound: {
     check: 'dns',
@@ -85,7 +90,7 @@ export const serverDiagnoses = {
     meaning: 'The root has expired; Go refuses what is below it.',
     remedy:
       'Get the present root of the CA and put it into the Secret beside the old one; the server may need a new chain, too.',
-    command: 'node-trust secret root.pem | kubectl apply -f -',
+    command: mergeRoot(),
   },
   NotYetValid: {
     check: 'chain',
@@ -147,7 +152,7 @@ export const serverDiagnoses = {
       'The name is right and the issuer is not the one to be expected: something in between answers with certificates of its own, which no root here vouches for.',
     remedy:
       "If that is the company's proxy, put its root into the Secret, or except the server from inspection; if it is not, find out who listens.",
-    command: 'node-trust secret proxy-root.pem | kubectl apply -f -',
+    command: mergeRoot(),
   },
   TokenServerUntrusted: {
     check: 'token',

@@ -32,7 +32,7 @@ export function checkToken(view: View): Check {
   const [fault] = chain.faults;
   const sameRoot = chain.root !== undefined && chain.root.fingerprint256 === view.chain?.root?.fingerprint256;
   const isTrusted = sameRoot || isInRoots(view, chain.root?.fingerprint256);
-  if (fault !== undefined) return broke(tellFault(fault, server, []));
+  if (fault !== undefined) return broke(tellFault(fault, server, [], facts));
   // The registry's own fault is told already, and this would be the same one.
   const isSame = rootName(chain) === (view.chain && rootName(view.chain));
   if (isTrusted || isSame) return pass('token', `${name}, below ${rootName(chain)}`);

@@ -9,6 +9,7 @@ import { isGap, isSelfSigned, nameOf } from './chain.ts';
 import { checkIssuer, describe, rootName, whyNoChain } from './chain-checks.ts';
 import { broken, type Check, pass, skipped } from './check.ts';
 import type { Facts } from './facts.ts';
+import { brokenUntilInSecret, placeOf } from './into-secret.ts';
 import { isPrint, type SourceView, type View } from './view.ts';
 
 export function checkTrust(view: View): readonly Check[] {
@@ -62,7 +63,7 @@ function checkUnknown(view: View, isIntercepted: boolean): Check {
     return broken('PublicRootMissing', `${issuer} is a public root, and unknown here`, evidence, {
       unit: unitOf(view),
     });
-  return broken('UnknownRoot', `${issuer} is known nowhere here`, evidence, {});
+  return brokenUntilInSecret('UnknownRoot', `${issuer} is known nowhere here`, evidence, facts);
 }
 
 function describeSecret({ facts: { secret, secretName }, sources }: View): string {
@@ -169,11 +170,6 @@ export function unitOf({ host }: View): string {
 
 export function whyNoHost({ host }: Facts): string {
   return host.kind === 'unknown' ? host.why : '';
-}
-
-function placeOf({ secretName }: Facts): { readonly namespace: string; readonly secret: string } {
-  const [namespace = '', secret = ''] = secretName.replace(/^secret /, '').split('/');
-  return { namespace, secret };
 }
 
 /** What the agent has written on its Node. */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createCertificate, createServerCertificate, fixedNow } from '../support/certificates.ts';
+import { secret } from '../support/cluster.ts';
 import { updateStore } from '../support/sandbox.ts';
 import {
   assertFails,
@@ -44,6 +45,42 @@ test('a root that nobody here knows is to be put into the Secret', async (t) => 
       seen.first?.evidence.join('\n') ?? '',
       /secret kube-system\/custom-ca-trust-secret holds CN=Other Root/,
     );
+  }
+});
+
+test('what puts a root into the Secret keeps what is there, and makes a Secret only where none is', async (t) => {
+  const patient = await createPatient(t);
+  const merge = (name: string): string =>
+    `kubectl -n kube-system get secret ${name} -o yaml | node-trust secret --merge - root.pem | kubectl apply -f -`;
+  const make = 'node-trust secret root.pem | kubectl apply -f -';
+  const expired = createCertificate({ subject: 'Corp Root', notAfter: past(3) });
+  const inspector = createCertificate({ subject: 'Corp TLS Inspection CA' });
+  await patient.sandbox.write('/usr/local/share/ca-certificates/old.crt', expired.pem);
+  await updateStore(patient.sandbox.root);
+  for (const [code, issuer] of [
+    ['UnknownRoot', root],
+    ['RootExpired', expired],
+    ['Intercepted', inspector],
+  ] as const) {
+    const target = `${registryHost}:${await startRegistry(t, { chain: [createLeaf(issuer)] })}`;
+    const commandFor = async (changes: Parameters<typeof patient.examine>[1]): Promise<string | undefined> => {
+      const { first } = await patient.examine(target, changes);
+      assert.equal(first?.diagnosis?.code, code);
+      return first.diagnosis?.command;
+    };
+    if (patient.api.get(secret) !== undefined) patient.api.delete(secret);
+    assert.equal(await commandFor({}), make, 'there is none');
+    const other = { namespace: 'other', name: 'cas' };
+    assert.equal(
+      await commandFor({ secret: other }),
+      make.replace('root', '--name other/cas root'),
+      'none of that name',
+    );
+    patient.apply({ 'other.pem': otherRoot.pem });
+    assert.equal(await commandFor({}), merge('custom-ca-trust-secret'), 'there is one');
+    const recover = patient.api.fail({ resource: 'secrets' }, { kind: 'status', code: 503 });
+    assert.equal(await commandFor({}), merge('custom-ca-trust-secret'), 'nobody knows');
+    recover();
   }
 });
 

@@ -15,7 +15,7 @@ export const nodeDiagnoses = {
   UnknownRoot: {
     check: 'secret',
     severity: 'fail',
-    meaning: 'The root of the chain is neither in the Secret nor anywhere on the host.',
+    meaning: 'The root of the chain is nowhere on the host, nor in the Secret, as far as that could be read.',
     remedy:
       'Get the root from whoever runs the CA, compare its fingerprint with them, and put it into the Secret. If the issuer is an intermediate, it is the server that must send it.',
     command: mergeRoot(),

@@ -17,7 +17,11 @@ export function checkTrust(view: View): readonly Check[] {
   const { root } = view;
   if (root === undefined) {
     const isIntercepted = issuer.status === 'fail';
-    const rest = links.map(([name]) => skipped(name, 'no root to look for'));
+    const rest = links.map(([name]) =>
+      name === 'admitted' && view.facts.secret.kind === 'unknown'
+        ? skipped(name, secretUnread)
+        : skipped(name, 'no root to look for'),
+    );
     return [issuer, checkUnknown(view, isIntercepted), ...rest];
   }
   let isHeldUp = false;
@@ -63,7 +67,11 @@ function checkUnknown(view: View, isIntercepted: boolean): Check {
     return broken('PublicRootMissing', `${issuer} is a public root, and unknown here`, evidence, {
       unit: unitOf(view),
     });
-  return brokenUntilInSecret('UnknownRoot', `${issuer} is known nowhere here`, evidence, facts);
+  const summary =
+    facts.secret.kind === 'unknown'
+      ? `${issuer} is not trusted on this host; whether the Secret holds it is not known`
+      : `${issuer} is known nowhere here`;
+  return brokenUntilInSecret('UnknownRoot', summary, evidence, facts);
 }
 
 function describeSecret({ facts: { secret, secretName }, sources }: View): string {
@@ -101,7 +109,7 @@ function checkSecret(view: View, root: Fingerprint): Check {
 function checkAdmitted(view: View, root: Fingerprint): Check {
   const holders = holdersOf(view, root);
   const [holder] = holders;
-  if (holder === undefined) return skipped('admitted', 'no source holds the root');
+  if (holder === undefined) return skipped('admitted', whyNoHolder(view.facts));
   const accepted = holders.find(({ admission }) => admission?.accepted === true);
   if (accepted !== undefined) return pass('admitted', `${accepted.name} is admitted`);
   const errors = (holder.admission?.findings ?? []).filter(({ severity }) => severity === 'error');
@@ -120,7 +128,7 @@ function checkAnchor(view: View, root: Fingerprint): Check {
   const path = pathOf(view, root);
   if (isInStore) return pass('anchor', `${path} brings it, and not an agent`);
   if (isInFolder) return skipped('anchor', `${path} holds it, which containerd reads by itself`);
-  if (holdersOf(view, root).length === 0) return skipped('anchor', 'no source holds the root');
+  if (holdersOf(view, root).length === 0) return skipped('anchor', whyNoHolder(facts));
   const evidence = [...(host.observed.kind === 'unknown' ? [host.observed.why] : []), ...tellAgent(facts)];
   return broken('NotInstalled', `${anchorName(root)} is not on the host`, evidence, { node: facts.nodeName ?? 'NODE' });
 }
@@ -146,6 +154,12 @@ function checkLinks(view: View, root: Fingerprint): Check {
 
 function holdersOf({ sources }: View, root: Fingerprint): readonly SourceView[] {
   return sources.filter(({ sighted }) => sighted.some((certificate) => isPrint(certificate, root)));
+}
+
+const secretUnread = 'the Secret was not read';
+
+function whyNoHolder({ secret }: Facts): string {
+  return secret.kind === 'unknown' ? secretUnread : 'no source holds the root';
 }
 
 function storeOf({ host }: View): StoreObservation | undefined {

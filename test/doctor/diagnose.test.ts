@@ -13,6 +13,7 @@ import {
   createPatient,
   registryHost,
   startRegistry,
+  summaryOf,
   tell,
 } from './patient.ts';
 
@@ -46,6 +47,22 @@ test('a root that nobody here knows is to be put into the Secret', async (t) => 
       /secret kube-system\/custom-ca-trust-secret holds CN=Other Root/,
     );
   }
+});
+
+test('of a Secret that was not read nothing is said that nobody knows', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([otherRoot]);
+  patient.api.fail({ resource: 'secrets' }, { kind: 'status', code: 503 });
+  const unknown = await startRegistry(t, { chain: [createLeaf(root)] });
+  const seen = await patient.examine(`${registryHost}:${unknown}`);
+  assertFails(seen, 'UnknownRoot');
+  const summary = 'CN=Corp Root is not trusted on this host; whether the Secret holds it is not known';
+  assert.equal(seen.first?.summary, summary);
+  assert.equal(summaryOf(seen, 'admitted'), 'skipped: the Secret was not read');
+  const trusted = await startRegistry(t, { chain: [createLeaf(otherRoot)] });
+  const other = await patient.examine(`${registryHost}:${trusted}`);
+  assert.deepEqual(other.fails, [], tell(other));
+  assert.equal(summaryOf(other, 'admitted'), 'skipped: the Secret was not read');
 });
 
 test('what puts a root into the Secret keeps what is there, and makes a Secret only where none is', async (t) => {

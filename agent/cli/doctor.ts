@@ -8,6 +8,7 @@ import { createReport, formatReport, type Report } from '../doctor/report.ts';
 import { parseTarget, type Target } from '../doctor/target.ts';
 import { AgentError, errorText } from '../errors.ts';
 import { createHostRoot } from '../host/root.ts';
+import { KubeError } from '../kube/kube-error.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
 import { NoAgentError, runOnNode } from './doctor-on-node.ts';
 import { switchFlag, textFlag } from './flags.ts';
@@ -109,7 +110,7 @@ async function runHere(target: Target, values: HereValues, terminal: Terminal, s
 class NoHostError extends Error {}
 
 function explain(error: unknown, terminal: Terminal, signal: AbortSignal): ExitCode {
-  const isKnown = error instanceof NoHostError || error instanceof NoAgentError || error instanceof AgentError;
+  const isKnown = [NoHostError, NoAgentError, AgentError, KubeError].some((kind) => error instanceof kind);
   if (!isKnown && !signal.aborted) throw error;
   terminal.err(`node-trust doctor: ${signal.aborted ? 'interrupted' : errorText(error)}\n`);
   return 3;

@@ -2,18 +2,19 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { fingerprintOf } from '../trust/certificate.ts';
+import type { CheckName } from './catalogue.ts';
 import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf, nameOf } from './chain.ts';
-import { broken, type Check, pass, skipped } from './check.ts';
+import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { EndpointFacts, Facts } from './facts.ts';
 import { brokenUntilInSecret } from './into-secret.ts';
 import { isInspector, isPublicRegistry } from './issuers.ts';
-import { count } from './network-checks.ts';
+import { count, isUntried } from './network-checks.ts';
 import type { Server } from './target.ts';
 import { certificatesOf, type View } from './view.ts';
 
 export function checkChain({ chain, facts }: View): Check {
   const { endpoint } = facts;
-  if (chain === undefined || endpoint.tls.kind !== 'chain') return skipped('chain', whyNoChain(endpoint));
+  if (chain === undefined || endpoint.tls.kind !== 'chain') return withoutChain('chain', endpoint);
   const sent = endpoint.tls.sent.map((certificate, index) => `sent ${index + 1}: ${describe(certificate)}`);
   const [fault] = chain.faults;
   if (fault !== undefined) return tellFault(fault, endpoint.server, sent, facts);
@@ -25,9 +26,10 @@ export function checkChain({ chain, facts }: View): Check {
   return pass('chain', `${pathOf(chain)}${end}`, sent);
 }
 
-export function whyNoChain({ server, tls }: EndpointFacts): string {
-  if (server.scheme === 'http') return 'plain HTTP was asked for';
-  return tls.kind === 'chain' ? 'the server sent no certificate' : 'no chain was seen';
+export function withoutChain(name: CheckName, endpoint: EndpointFacts): Check {
+  if (endpoint.server.scheme === 'http') return skipped(name, 'plain HTTP was asked for');
+  if (endpoint.tls.kind === 'chain') return notKnown(name, 'the server sent no certificate');
+  return (isUntried(endpoint) ? notKnown : skipped)(name, 'no chain was seen');
 }
 
 /** The one sentence about a fault; the token server's are told with the same. */
@@ -74,7 +76,7 @@ const roleNames = { leaf: "server's certificate", intermediate: 'intermediate', 
 /** Whether something in between answers in the server's place. Told only with a reason to think so. */
 export function checkIssuer(view: View): Check {
   const { chain, facts, isInStore, isInFolder, host } = view;
-  if (chain === undefined) return skipped('issuer', whyNoChain(facts.endpoint));
+  if (chain === undefined) return withoutChain('issuer', facts.endpoint);
   const issuer = rootName(chain);
   const reasons = findInterception(view, chain);
   const isTrusted = isInStore || isInFolder;

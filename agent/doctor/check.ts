@@ -1,4 +1,4 @@
-// The outcome of one named check, and how it is made: passed, skipped with why, or broken with a diagnosis of the catalogue.
+// The outcome of one named check, and how it is made: passed, skipped or not known with why, or broken with a diagnosis of the catalogue.
 
 import { printable } from '../trust/printable.ts';
 import { type CheckName, type DiagnosisCode, diagnoses, fillIn, quote, type Values } from './catalogue.ts';
@@ -6,6 +6,8 @@ import { type CheckName, type DiagnosisCode, diagnoses, fillIn, quote, type Valu
 export interface Check {
   readonly name: CheckName;
   readonly status: 'pass' | 'warn' | 'fail' | 'skipped';
+  /** Of what is skipped: it could not be found out, and may be broken. */
+  readonly isUnknown?: boolean;
   /** One line. */
   readonly summary: string;
   /** What was seen, a line each. */
@@ -20,6 +22,11 @@ export function pass(name: CheckName, summary: string, evidence: readonly string
 
 export function skipped(name: CheckName, why: string): Check {
   return { name, status: 'skipped', summary: printable(why), evidence: [], diagnosis: undefined };
+}
+
+/** Skipped not because it does not apply, nor because an earlier link is broken. */
+export function notKnown(name: CheckName, why: string): Check {
+  return { ...skipped(name, why), isUnknown: true };
 }
 
 /** Much of what is told was written by a server or into a file, so all of it is made fit to be shown. */

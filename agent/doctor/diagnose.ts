@@ -1,7 +1,7 @@
 // All checks, in the order of the chain, and the one link to mend first: the first that fails, else the first that warns.
 
 import { checkChain } from './chain-checks.ts';
-import { type Check, pass, skipped } from './check.ts';
+import { type Check, notKnown, pass, skipped } from './check.ts';
 import type { Facts } from './facts.ts';
 import { checkClock, checkDns, checkProxy, checkTcp, checkTls } from './network-checks.ts';
 import { checkConfig, checkFolder, checkRegistries, checkSkipVerify } from './registry-checks.ts';
@@ -41,7 +41,7 @@ export function diagnose(facts: Facts): Diagnosed {
 
 /** Whose store lacks the root. Nothing on the node tells what is in a container's image: this is what is left. */
 function checkPod({ host, chain, facts }: View, checks: readonly Check[]): Check {
-  if (host === undefined) return skipped('pod', whyNoHost(facts));
+  if (host === undefined) return notKnown('pod', whyNoHost(facts));
   if (checks.some(({ status }) => status === 'fail'))
     return skipped('pod', 'something is broken before any pod has a part in it');
   if (chain?.root === undefined) return skipped('pod', 'no chain was seen');

@@ -1,6 +1,6 @@
 // The way to the server, and what it answers there: name, connection, proxy, TLS, time.
 
-import { broken, type Check, pass, skipped } from './check.ts';
+import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { EndpointFacts, Facts } from './facts.ts';
 import { maskProxy, proxyFor } from './proxy.ts';
 import { formatServer, type Server } from './target.ts';
@@ -17,6 +17,7 @@ export function checkDns({ endpoint: { dns } }: Facts): Check {
 
 export function checkTcp({ endpoint }: Facts): Check {
   const { tcp, proxy, server } = endpoint;
+  if (isUntried(endpoint)) return notKnown('tcp', whyUntried);
   if (tcp.kind === 'not-reached') return skipped('tcp', 'no address to connect to');
   const through = proxy === undefined ? '' : ` through ${proxy}`;
   if (tcp.kind === 'connected') return pass('tcp', `${tcp.address} takes a connection${through}`);
@@ -29,9 +30,9 @@ export function checkTcp({ endpoint }: Facts): Check {
 }
 
 export function checkProxy({ target, shell, host }: Facts): Check {
-  if (host.kind === 'unknown') return skipped('proxy', host.why);
+  if (host.kind === 'unknown') return notKnown('proxy', host.why);
   const { unit: found } = host.value;
-  if (found.kind === 'unknown') return skipped('proxy', found.why);
+  if (found.kind === 'unknown') return notKnown('proxy', found.why);
   const { unit, variables } = found.value;
   const environment = new Map([...variables].map(([name, { value }]) => [name, value]));
   const [ofUnit, ofShell] = [environment, shell.variables].map((one) => proxyFor(one, target.server));
@@ -46,6 +47,7 @@ export function checkProxy({ target, shell, host }: Facts): Check {
 export function checkTls({ endpoint }: Facts): Check {
   const { tls, server } = endpoint;
   if (server.scheme === 'http') return skipped('tls', 'plain HTTP was asked for');
+  if (isUntried(endpoint)) return notKnown('tls', whyUntried);
   if (tls.kind === 'not-reached') return skipped('tls', 'no connection to speak it over');
   if (tls.kind === 'chain') return pass('tls', `${tls.protocol}, ${count(tls.sent.length, 'certificate')} sent`);
   const named = `${server.host}:${server.port}`;
@@ -58,7 +60,7 @@ export function checkTls({ endpoint }: Facts): Check {
 }
 
 export function checkClock({ skewMs, clockIsWrong, facts }: View): Check {
-  if (skewMs === undefined) return skipped('clock', whyNoTime(facts.endpoint));
+  if (skewMs === undefined) return withoutTime(facts.endpoint);
   const side = skewMs < 0 ? 'behind' : 'ahead of';
   const here = `${facts.now.toISOString()} here`;
   if (Math.abs(skewMs) <= maxSkewMs) return pass('clock', `${here}, within five minutes of the server's`);
@@ -67,10 +69,19 @@ export function checkClock({ skewMs, clockIsWrong, facts }: View): Check {
   return broken(clockIsWrong ? 'ClockWrong' : 'ClockDiffers', summary, [here, server], {});
 }
 
-function whyNoTime({ http }: EndpointFacts): string {
-  if (http.kind === 'answer') return 'the server tells no time';
-  return http.kind === 'failed' ? `the server tells no time: ${http.evidence}` : 'no answer that could tell the time';
+function withoutTime(endpoint: EndpointFacts): Check {
+  const { http } = endpoint;
+  if (http.kind === 'answer') return notKnown('clock', 'the server tells no time');
+  if (http.kind === 'failed') return notKnown('clock', `the server tells no time: ${http.evidence}`);
+  return (isUntried(endpoint) ? notKnown : skipped)('clock', 'no answer that could tell the time');
 }
+
+/** The proxy is one that the doctor cannot speak to: what lies behind was not looked at, and nothing is known to be broken. */
+export function isUntried({ dns, tcp }: EndpointFacts): boolean {
+  return dns.kind === 'needless' && tcp.kind === 'not-reached';
+}
+
+const whyUntried = 'it was not asked';
 
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;

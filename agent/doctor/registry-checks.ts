@@ -2,7 +2,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { nameOf } from './chain.ts';
-import { broken, type Check, pass, skipped } from './check.ts';
+import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { CaFile, HostsFolder, Placed } from './registry-settings.ts';
 import type { Target } from './target.ts';
 import { unitOf, whyNoHost } from './trust-checks.ts';
@@ -10,7 +10,7 @@ import { certificatesOf, isPrint, type View } from './view.ts';
 
 export function checkFolder(view: View): Check {
   const { host, facts, root, isInStore } = view;
-  if (host === undefined) return skipped('certs.d', whyNoHost(facts));
+  if (host === undefined) return notKnown('certs.d', whyNoHost(facts));
   const { own, byDefault, configPath, isConfigPathSet } = host.registry;
   const folder = own ?? byDefault;
   if (configPath.length === 0) return skipped('certs.d', 'containerd is told of no such folder (config_path)');
@@ -57,7 +57,7 @@ export function checkFolder(view: View): Check {
 }
 
 export function checkSkipVerify({ host, facts }: View): Check {
-  if (host === undefined) return skipped('skip-verify', whyNoHost(facts));
+  if (host === undefined) return notKnown('skip-verify', whyNoHost(facts));
   const { own, byDefault, tls } = host.registry;
   const folder = own ?? byDefault;
   const inFolder =
@@ -70,7 +70,7 @@ export function checkSkipVerify({ host, facts }: View): Check {
 
 export function checkConfig(view: View): Check {
   const { host, facts } = view;
-  if (host === undefined) return skipped('config', whyNoHost(facts));
+  if (host === undefined) return notKnown('config', whyNoHost(facts));
   const { configPath, isConfigPathSet, configFiles, mirrors, faults } = host.registry;
   const [mirror] = mirrors;
   if (mirror !== undefined && isConfigPathSet) {
@@ -85,7 +85,7 @@ export function checkConfig(view: View): Check {
 }
 
 export function checkRegistries({ host, facts }: View): Check {
-  if (host === undefined) return skipped('registries', whyNoHost(facts));
+  if (host === undefined) return notKnown('registries', whyNoHost(facts));
   const { registriesFile, endpoints, tls } = host.registry;
   if (registriesFile === undefined) return skipped('registries', 'there is no registries.yaml of k3s or rke2');
   const bad = tls.flatMap(({ path, value: { ca } }) =>

@@ -27,6 +27,8 @@ export interface ReportedCheck {
   readonly status: Check['status'];
   /** Of what is broken: code, remedy, command. */
   readonly code?: string;
+  /** It was skipped because something could not be found out. */
+  readonly unknown?: true;
   readonly summary: string;
   readonly evidence: readonly string[];
   readonly remedy?: string;
@@ -46,8 +48,8 @@ export function createReport({ checks, first }: Diagnosed, { target, nodeName, n
   };
 }
 
-function toReported({ name, status, summary, evidence, diagnosis }: Check): ReportedCheck {
-  return { check: name, status, summary, evidence, ...diagnosis };
+function toReported({ name, status, summary, evidence, diagnosis, isUnknown }: Check): ReportedCheck {
+  return { check: name, status, ...(isUnknown && { unknown: true }), summary, evidence, ...diagnosis };
 }
 
 /** Undefined for what is no report of this version. */
@@ -81,6 +83,9 @@ export function formatReport({ target, node, checks, diagnosis }: Report, paint:
 }
 
 function formatHealth(checks: readonly ReportedCheck[], paint: Paint): readonly string[] {
+  const unknown = checks.filter((check) => check.unknown).map(({ check }) => printable(check));
+  if (unknown.length > 0)
+    return [paint('yellow', `Nothing that could be looked at is broken; not known: ${unknown.join(', ')}`)];
   const skipped = checks.filter(({ status }) => status === 'skipped').length;
   const are = skipped === 1 ? 'check was' : 'checks were';
   const part = skipped === 0 ? '' : ` ${skipped} ${are} skipped, with why above.`;

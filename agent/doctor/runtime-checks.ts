@@ -4,14 +4,14 @@
 import { ownOnHost } from '../trust/observation.ts';
 import { planTrust, type Step } from '../trust/plan.ts';
 import { rootName } from './chain-checks.ts';
-import { broken, type Check, pass, skipped } from './check.ts';
+import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { HostFacts } from './facts.ts';
 import { whyNoHost } from './trust-checks.ts';
 import { judgeEndpoint, type View } from './view.ts';
 
 export function checkRuntime(view: View): Check {
   const { host, facts } = view;
-  if (host === undefined) return skipped('runtime', whyNoHost(facts));
+  if (host === undefined) return notKnown('runtime', whyNoHost(facts));
   if (host.observed.kind === 'unknown' || host.observed.value.runtime.kind === 'none') return judgeByTimes(view, host);
   const { record, runtime, store } = host.observed.value;
   const { unit } = runtime;
@@ -33,11 +33,11 @@ export function checkRuntime(view: View): Check {
 
 /** By when the unit was started and the store was written: enough for a warning, no more. */
 function judgeByTimes({ root, isInStore }: View, host: HostFacts): Check {
-  if (host.unit.kind === 'unknown') return skipped('runtime', host.unit.why);
+  if (host.unit.kind === 'unknown') return notKnown('runtime', host.unit.why);
   const { unit, startedAt, storeWrittenAt } = host.unit.value;
   if (startedAt === undefined || storeWrittenAt === undefined) {
     const why = host.runtime.kind === 'none' ? host.runtime.reason : 'the start of the unit is not known';
-    return skipped('runtime', `no record of an agent tells what ${unit} has loaded; ${why}`);
+    return notKnown('runtime', `no record of an agent tells what ${unit} has loaded; ${why}`);
   }
   const evidence = describeProcess(host);
   if (startedAt.getTime() + clockErrorMs >= storeWrittenAt.getTime())
@@ -70,8 +70,8 @@ function describeProcess(host: HostFacts): readonly string[] {
 
 export function checkEnvironment(view: View): Check {
   const { host, facts, root, chain, at } = view;
-  if (host === undefined) return skipped('environment', whyNoHost(facts));
-  if (host.unit.kind === 'unknown') return skipped('environment', host.unit.why);
+  if (host === undefined) return notKnown('environment', whyNoHost(facts));
+  if (host.unit.kind === 'unknown') return notKnown('environment', host.unit.why);
   const { unit, variables, ownRoots } = host.unit.value;
   const set = [...variables].filter(([name]) => name === 'SSL_CERT_FILE' || name === 'SSL_CERT_DIR');
   const [first] = set;

@@ -1,17 +1,17 @@
 // The server that gives tokens: a 401 names it in `realm` (RFC 6750, RFC 7235; the distribution's token specification), and
 // containerd goes there before it pulls anything. Its connection and its chain are judged as the registry's are.
 
-import { rootName, tellFault, whyNoChain } from './chain-checks.ts';
-import { broken, type Check, pass, skipped } from './check.ts';
+import { rootName, tellFault, withoutChain } from './chain-checks.ts';
+import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { EndpointFacts } from './facts.ts';
-import { checkDns, checkTcp, checkTls, urlOf } from './network-checks.ts';
+import { checkDns, checkTcp, checkTls, isUntried, urlOf } from './network-checks.ts';
 import { formatServer, parseTarget, type Server } from './target.ts';
 import { judgeEndpoint, knownRoots, type View } from './view.ts';
 
 export function checkToken(view: View): Check {
   const { facts, host, sources, at } = view;
   const { token, endpoint } = facts;
-  if (token === undefined) return skipped('token', whyNoToken(endpoint));
+  if (token === undefined) return withoutToken(endpoint);
   const { server } = token.endpoint;
   const name = formatServer(server);
   const other = server.scheme === 'https' && server.port === 443 ? server.host : `${server.scheme}://${name}`;
@@ -28,7 +28,7 @@ export function checkToken(view: View): Check {
   if (server.scheme === 'http')
     return broken('TokenOverHttp', `tokens are asked for at ${token.realm}`, [], { url: urlOf(server) });
   const chain = judgeEndpoint(token.endpoint, knownRoots(sources, host), at);
-  if (chain === undefined) return skipped('token', whyNoChain(token.endpoint));
+  if (chain === undefined) return withoutChain('token', token.endpoint);
   const [fault] = chain.faults;
   const sameRoot = chain.root !== undefined && chain.root.fingerprint256 === view.chain?.root?.fingerprint256;
   const isTrusted = sameRoot || isInRoots(view, chain.root?.fingerprint256);
@@ -45,11 +45,11 @@ function isInRoots({ host }: View, print: string | undefined): boolean {
   return host === undefined || host.roots.some(({ certificate }) => certificate.fingerprint256 === print);
 }
 
-function whyNoToken({ http }: EndpointFacts): string {
-  if (http.kind === 'answer') return `the registry sends nowhere for a token (${http.status})`;
-  return http.kind === 'failed'
-    ? `the registry did not answer: ${http.evidence}`
-    : 'no answer of the registry was seen';
+function withoutToken(endpoint: EndpointFacts): Check {
+  const { http } = endpoint;
+  if (http.kind === 'answer') return skipped('token', `the registry sends nowhere for a token (${http.status})`);
+  if (http.kind === 'failed') return notKnown('token', `the registry did not answer: ${http.evidence}`);
+  return (isUntried(endpoint) ? notKnown : skipped)('token', 'no answer of the registry was seen');
 }
 
 /** `Bearer realm="…",service="…"`: the realm's URL, where it has one, with the service that is asked for. */

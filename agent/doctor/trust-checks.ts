@@ -6,8 +6,8 @@ import { anchorName, type StoreObservation } from '../trust/observation.ts';
 import { annotationPrefix, describeFinding } from '../trust/status.ts';
 import type { CheckName } from './catalogue.ts';
 import { isGap, isSelfSigned, nameOf } from './chain.ts';
-import { checkIssuer, describe, rootName, whyNoChain } from './chain-checks.ts';
-import { broken, type Check, pass, skipped } from './check.ts';
+import { checkIssuer, describe, rootName, withoutChain } from './chain-checks.ts';
+import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { Facts } from './facts.ts';
 import { brokenUntilInSecret, placeOf } from './into-secret.ts';
 import { isPrint, type SourceView, type View } from './view.ts';
@@ -19,7 +19,7 @@ export function checkTrust(view: View): readonly Check[] {
     const isIntercepted = issuer.status === 'fail';
     const rest = links.map(([name]) =>
       name === 'admitted' && view.facts.secret.kind === 'unknown'
-        ? skipped(name, secretUnread)
+        ? notKnown(name, secretUnread)
         : skipped(name, 'no root to look for'),
     );
     return [issuer, checkUnknown(view, isIntercepted), ...rest];
@@ -45,7 +45,7 @@ const links: readonly Link[] = [
 /** A root that is in no store and no source; whether it shall be is for whoever reads this. */
 function checkUnknown(view: View, isIntercepted: boolean): Check {
   const { chain, facts, host, sources, isPublic } = view;
-  if (chain === undefined) return skipped('secret', whyNoChain(facts.endpoint));
+  if (chain === undefined) return withoutChain('secret', facts.endpoint);
   if (chain.faults.some(isGap)) return skipped('secret', 'the chain does not lead to a root');
   if (isIntercepted) return skipped('secret', 'whether that issuer is to be trusted at all is to be decided first');
   const issuer = rootName(chain);
@@ -90,11 +90,12 @@ function checkSecret(view: View, root: Fingerprint): Check {
   const [holder] = holdersOf(view, root);
   if (holder !== undefined) return pass('secret', `${name} is in ${holder.name}`);
   if (isOurs(view, root)) {
-    if (facts.secret.kind === 'unknown') return skipped('secret', facts.secret.why);
+    if (facts.secret.kind === 'unknown') return notKnown('secret', facts.secret.why);
     const summary = `${name} is not in ${facts.secretName}, and lies on the host as ${anchorName(root)}`;
     return broken('NotYetWithdrawn', summary, tellAgent(facts), { node: facts.nodeName ?? 'NODE' });
   }
   const path = pathOf(view, root);
+  if (path === undefined && facts.secret.kind === 'unknown') return notKnown('secret', facts.secret.why);
   if (path === undefined) return skipped('secret', `${name} is not in it, and elsewhere only where it is not read`);
   if (host?.withdrawn.includes(anchorName(root)) === true) {
     const summary = `${name} was taken away, and is trusted still through ${path}`;
@@ -109,7 +110,11 @@ function checkSecret(view: View, root: Fingerprint): Check {
 function checkAdmitted(view: View, root: Fingerprint): Check {
   const holders = holdersOf(view, root);
   const [holder] = holders;
-  if (holder === undefined) return skipped('admitted', whyNoHolder(view.facts));
+  if (holder === undefined) {
+    const isNeedless = pathOf(view, root) !== undefined && !isOurs(view, root);
+    const isUnknown = view.facts.secret.kind === 'unknown' && !isNeedless;
+    return (isUnknown ? notKnown : skipped)('admitted', whyNoHolder(view.facts));
+  }
   const accepted = holders.find(({ admission }) => admission?.accepted === true);
   if (accepted !== undefined) return pass('admitted', `${accepted.name} is admitted`);
   const errors = (holder.admission?.findings ?? []).filter(({ severity }) => severity === 'error');
@@ -123,7 +128,7 @@ function checkAdmitted(view: View, root: Fingerprint): Check {
 
 function checkAnchor(view: View, root: Fingerprint): Check {
   const { host, facts, isInStore, isInFolder } = view;
-  if (host === undefined) return skipped('anchor', whyNoHost(facts));
+  if (host === undefined) return notKnown('anchor', whyNoHost(facts));
   if (isOurs(view, root)) return pass('anchor', `${anchorName(root)} lies on the host`);
   const path = pathOf(view, root);
   if (isInStore) return pass('anchor', `${path} brings it, and not an agent`);
@@ -135,7 +140,7 @@ function checkAnchor(view: View, root: Fingerprint): Check {
 
 function checkBundle(view: View, root: Fingerprint): Check {
   const { host, facts, isInStore } = view;
-  if (host === undefined) return skipped('bundle', whyNoHost(facts));
+  if (host === undefined) return notKnown('bundle', whyNoHost(facts));
   const store = storeOf(view);
   if (store?.bundle.has(root) === true) return pass('bundle', `it is in ${host.store}`);
   if (isInStore && !isOurs(view, root)) return pass('bundle', `Go's programs read it out of ${pathOf(view, root)}`);
@@ -147,6 +152,7 @@ function checkBundle(view: View, root: Fingerprint): Check {
 
 function checkLinks(view: View, root: Fingerprint): Check {
   if (view.host === undefined) return skipped('links', whyNoHost(view.facts));
+  if (view.host.observed.kind === 'unknown') return notKnown('links', view.host.observed.why);
   if (!isOurs(view, root)) return skipped('links', 'it is not there by an agent');
   if (storeOf(view)?.indexed.has(root) === true) return pass('links', 'a look-up by its hash finds it');
   return broken('NotInLinks', 'no hash link leads to it', [], {});

@@ -87,10 +87,32 @@ test('without credentials for a cluster the checks that need them are skipped, w
   const patient = await createPatient(t);
   await patient.install([root]);
   const port = await startRegistry(t, { chain: [leaf], date: new Date() });
-  const flags = ['--host-root', patient.sandbox.root, '--kubeconfig', writeKubeconfig(t, '{}')];
-  const { code, out } = await run([...flags, `127.0.0.1:${port}`]);
+  const args = ['--host-root', patient.sandbox.root, `127.0.0.1:${port}`];
+  const { code, out } = await run(args, { KUBECONFIG: writeKubeconfig(t, '{}') });
   assert.equal(code, 0, out);
   assert.match(out, /^- secret +the kubeconfig .* names no API server/m);
+  assert.match(out, /\n\nNothing that could be looked at is broken; not known: secret, admitted\n$/);
+  const json = await run(['--json', ...args], { KUBECONFIG: writeKubeconfig(t, '{}') });
+  const unknown = (JSON.parse(json.out) as Report).checks.filter((check) => check.unknown);
+  assert.deepEqual(
+    unknown.map(({ check, status }) => [check, status]),
+    [
+      ['secret', 'skipped'],
+      ['admitted', 'skipped'],
+    ],
+  );
+});
+
+test('a kubeconfig that was named and is none is told, and nothing is looked at', async (t) => {
+  const { sandbox } = await createPatient(t);
+  for (const [path, why] of [
+    ['/nonexist', /^node-trust doctor: the kubeconfig \/nonexist cannot be read: ENOENT/],
+    [writeKubeconfig(t, '{}'), /^node-trust doctor: the kubeconfig .* names no API server/],
+  ] as const) {
+    const { code, out, err } = await run(['--host-root', sandbox.root, '--kubeconfig', path, 'localhost:5000']);
+    assert.deepEqual([code, out], [3, '']);
+    assert.match(err, why);
+  }
 });
 
 test('a target that is none, and none at all, are usage errors; a host root that is not there cannot be looked at', async () => {

@@ -238,11 +238,8 @@ test('without an API server everything else is looked at', async (t) => {
   );
   assertFails(stranger, 'UnknownRoot');
   assert.match(evidenceOf(stranger), /secret kube-system\/custom-ca-trust-secret was not read: /);
-  const nobody = await patient.examine(`${registryHost}:${port}`, {
-    kubeconfig: writeKubeconfig(t, '{}'),
-    nodeName: undefined,
-  });
-  assert.match(summaryOf(nobody, 'secret'), /^skipped: .*names no API server/);
+  const named = patient.examine(`${registryHost}:${port}`, { kubeconfig: writeKubeconfig(t, '{}') });
+  await assert.rejects(named, /names no API server/, 'a kubeconfig that was named has to be one');
 });
 
 test('a Secret of another type and one that may not be read are told as that', async (t) => {

@@ -59,6 +59,17 @@ test('a report without a fault says so, and how much could not be looked at', ()
   );
 });
 
+test('a report in which something could not be found out does not say that nothing is broken', () => {
+  const unknown = [
+    { ...skipped, check: 'secret', unknown: true },
+    { ...skipped, check: 'admitted', unknown: true },
+  ] as const;
+  assert.match(
+    formatReport(report(pass, skipped, ...unknown), plain),
+    /\n\nNothing that could be looked at is broken; not known: secret, admitted\n$/,
+  );
+});
+
 test('a terminal gets colours, and nothing else', () => {
   const colour = createPaint({ isTty: true, env: {} });
   const text = formatReport(report(fail, skipped, pass), colour);

@@ -1,5 +1,5 @@
 // What the cluster says of the Secret and of this Node, where there are credentials: in the agent's pod its ServiceAccount, else
-// what kubectl would use. Without them it says why, and the doctor goes on without.
+// what kubectl would use. Without them it says why, and the doctor goes on without; a kubeconfig that was named has to be one.
 
 import { createKubeClient } from '../../kube/client.ts';
 import { loadClusterAccess } from '../../kube/cluster-access.ts';
@@ -15,6 +15,7 @@ export interface ClusterQuestion {
   readonly timeoutMs?: number;
 }
 
+/** Throws KubeError where `kubeconfig` is given and is none. */
 export async function readCluster(
   question: ClusterQuestion,
   signal: AbortSignal,
@@ -34,7 +35,8 @@ export async function readCluster(
   } catch (error) {
     signal.throwIfAborted();
     if (within.aborted) return both(`the API server did not answer within ${timeoutMs / 1000} s`);
-    if (error instanceof KubeError) return both(error.message);
+    if (!(error instanceof KubeError)) throw error;
+    if (kubeconfig === undefined || error.failure.kind !== 'misconfigured') return both(error.message);
     throw error;
   }
 }

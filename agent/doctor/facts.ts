@@ -51,7 +51,8 @@ export interface EndpointFacts {
     | NotReached;
   readonly tls:
     | { readonly kind: 'chain'; readonly protocol: string; readonly sent: readonly X509Certificate[] }
-    | { readonly kind: 'plain-http' | 'failed'; readonly evidence: string }
+    /** `tls-wanted` is what was asked in plain HTTP, and speaks TLS alone. */
+    | { readonly kind: 'plain-http' | 'tls-wanted' | 'failed'; readonly evidence: string }
     | NotReached;
   readonly http:
     | {

@@ -46,15 +46,21 @@ export function checkProxy({ target, shell, host }: Facts): Check {
 
 export function checkTls({ endpoint }: Facts): Check {
   const { tls, server } = endpoint;
+  if (tls.kind === 'tls-wanted') {
+    const summary = 'plain HTTP was asked for, and the server does not speak it';
+    const evidence = [`${formatServer(server)}: ${tls.evidence}`];
+    return broken('TlsWanted', summary, evidence, { server: formatServer({ ...server, scheme: 'https' }) });
+  }
   if (server.scheme === 'http') return skipped('tls', 'plain HTTP was asked for');
   if (isUntried(endpoint)) return notKnown('tls', whyUntried);
   if (tls.kind === 'not-reached') return skipped('tls', 'no connection to speak it over');
   if (tls.kind === 'chain') return pass('tls', `${tls.protocol}, ${count(tls.sent.length, 'certificate')} sent`);
-  const named = `${server.host}:${server.port}`;
   if (tls.kind === 'plain-http')
-    return broken('PlainHttp', `${formatServer(server)}: ${tls.evidence}`, [], { server: named });
+    return broken('PlainHttp', `${formatServer(server)}: ${tls.evidence}`, [], {
+      server: formatServer({ ...server, scheme: 'http' }),
+    });
   return broken('HandshakeFailed', `${formatServer(server)}: ${tls.evidence}`, [], {
-    server: named,
+    server: `${server.host}:${server.port}`,
     host: server.host,
   });
 }
@@ -70,7 +76,8 @@ export function checkClock({ skewMs, clockIsWrong, facts }: View): Check {
 }
 
 function withoutTime(endpoint: EndpointFacts): Check {
-  const { http } = endpoint;
+  const { http, tls } = endpoint;
+  if (tls.kind === 'tls-wanted') return skipped('clock', 'an earlier link is broken');
   if (http.kind === 'answer') return notKnown('clock', 'the server tells no time');
   if (http.kind === 'failed') return notKnown('clock', `the server tells no time: ${http.evidence}`);
   return (isUntried(endpoint) ? notKnown : skipped)('clock', 'no answer that could tell the time');

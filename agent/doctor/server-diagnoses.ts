@@ -48,6 +48,13 @@ export const serverDiagnoses = {
     remedy: 'Give the server a certificate, or correct the port.',
     command: 'curl -v --max-time 5 http://{server}/v2/',
   },
+  TlsWanted: {
+    check: 'tls',
+    severity: 'fail',
+    meaning: 'The server speaks TLS at a port where plain HTTP was asked for.',
+    remedy: 'Ask it with https, or correct the port.',
+    command: 'curl -v --max-time 5 https://{server}/v2/',
+  },
   HandshakeFailed: {
     check: 'tls',
     severity: 'fail',

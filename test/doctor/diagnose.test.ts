@@ -1,7 +1,8 @@
 // The set-ups that people call about, each broken in one place: the doctor names that place first, and finds nothing else to fail.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { connect, createServer } from 'node:net';
+import { type TestContext, test } from 'node:test';
 import { createCertificate, createServerCertificate, fixedNow } from '../support/certificates.ts';
 import { secret } from '../support/cluster.ts';
 import { updateStore } from '../support/sandbox.ts';
@@ -11,6 +12,7 @@ import {
   closedPort,
   createLeaf,
   createPatient,
+  listen,
   registryHost,
   startRegistry,
   summaryOf,
@@ -297,6 +299,39 @@ test('a server that speaks plain HTTP where TLS is wanted is told as such', asyn
   const port = await startRegistry(t, {});
   assertFails(await patient.examine(`${registryHost}:${port}`), 'PlainHttp');
 });
+
+test('a server that speaks TLS where plain HTTP was asked for is told as such, whether it says so in HTTP or hangs up', async (t) => {
+  const patient = await createPatient(t);
+  const ports = [await startRegistry(t, { chain: [createLeaf(root)] }), await startTlsThatAnswersHttp(t)];
+  for (const port of ports) {
+    const seen = await patient.examine(`http://${registryHost}:${port}`);
+    assertFails(seen, 'TlsWanted');
+    assert.equal(seen.first?.summary, 'plain HTTP was asked for, and the server does not speak it');
+    assert.deepEqual(seen.first?.evidence, [`${registryHost}:${port}: it speaks TLSv1.3`]);
+    assert.equal(seen.first?.diagnosis?.command, `curl -v --max-time 5 https://${registryHost}:${port}/v2/`);
+    for (const name of ['clock', 'token']) assert.match(summaryOf(seen, name), /^skipped: an earlier link is broken$/);
+  }
+  const plain = await startRegistry(t, {});
+  assert.deepEqual((await patient.examine(`http://${registryHost}:${plain}`)).fails, []);
+});
+
+/** As nginx and servers of Go do. */
+async function startTlsThatAnswersHttp(t: TestContext): Promise<number> {
+  const behind = await startRegistry(t, { chain: [createLeaf(root)] });
+  const server = createServer((socket) => {
+    socket.once('data', (first: Buffer) => {
+      if (!isHandshake(first)) return socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n');
+      const upstream = connect(behind, '127.0.0.1');
+      upstream.on('error', () => socket.destroy());
+      upstream.write(first);
+      return socket.pipe(upstream).pipe(socket);
+    });
+  });
+  return listen(t, server);
+}
+
+/** RFC 8446, 5.1. */
+const isHandshake = (bytes: Uint8Array): boolean => bytes[0] === 22;
 
 test('a certificate that was taken out of the Secret and is trusted still is told with the file that holds it', async (t) => {
   const patient = await createPatient(t);

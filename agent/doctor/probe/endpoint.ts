@@ -12,6 +12,7 @@ import { errorText } from '../../errors.ts';
 import type { EndpointFacts } from '../facts.ts';
 import { maskProxy } from '../proxy.ts';
 import { formatServer, type Server } from '../target.ts';
+import { isLate, orAbort, settle } from './in-time.ts';
 
 export interface ProbeOptions {
   readonly proxy: string | undefined;
@@ -52,7 +53,10 @@ export async function probeEndpoint(
   const { socket } = dialed;
   const tcp = { kind: 'connected', address: dialed.address } as const;
   try {
-    if (server.scheme === 'http') return { ...nothing, dns, tcp, http: await ask(socket, server, path, within()) };
+    if (server.scheme === 'http') {
+      const http = await ask(socket, server, path, within());
+      return { ...nothing, dns, tcp, tls: isPlain(http) ? notReached : await findTls(reach, server, within), http };
+    }
     const shaken = await shakeHands(socket, server, within());
     if (!('tlsSocket' in shaken))
       return { ...nothing, dns, tcp, tls: (await findPlainHttp(reach, server, path, within)) ?? shaken };
@@ -175,9 +179,25 @@ async function findPlainHttp(
   if (!('socket' in dialed)) return undefined;
   const answer = await ask(dialed.socket, { ...server, scheme: 'http' }, path, within());
   dialed.socket.destroy();
-  // A server of TLS that is spoken to in plain HTTP may say so in plain HTTP.
-  const isPlain = answer.kind === 'answer' && answer.status !== 400;
-  return isPlain ? { kind: 'plain-http', evidence: `it answers ${answer.status} in plain HTTP` } : undefined;
+  return isPlain(answer) ? { kind: 'plain-http', evidence: `it answers ${answer.status} in plain HTTP` } : undefined;
+}
+
+/** After a question in plain HTTP that was not answered: whether the server speaks TLS at that port. */
+async function findTls(
+  reach: () => Promise<Dialed>,
+  server: Server,
+  within: () => AbortSignal,
+): Promise<EndpointFacts['tls']> {
+  const dialed = await reach();
+  if (!('socket' in dialed)) return notReached;
+  const shaken = await shakeHands(dialed.socket, server, within());
+  dialed.socket.destroy();
+  return 'tlsSocket' in shaken ? { kind: 'tls-wanted', evidence: `it speaks ${shaken.tls.protocol}` } : notReached;
+}
+
+/** A server of TLS that is spoken to in plain HTTP may say so in plain HTTP. */
+function isPlain(answer: EndpointFacts['http']): answer is Extract<EndpointFacts['http'], { kind: 'answer' }> {
+  return answer.kind === 'answer' && answer.status !== 400;
 }
 
 async function ask(socket: Socket, server: Server, path: string, signal: AbortSignal): Promise<EndpointFacts['http']> {
@@ -207,36 +227,6 @@ function proxyServer(proxy: string): Server | undefined {
   if (!URL.canParse(proxy) || new URL(proxy).protocol !== 'http:') return undefined;
   const { hostname, port } = new URL(proxy);
   return { scheme: 'http', host: hostname.replaceAll(/^\[|\]$/g, ''), port: Number(port) || 80 };
-}
-
-/** Resolves with the event, rejects with an error, an early end, or the signal. */
-function settle(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
-  const settled = new Promise<void>((resolve, reject) => {
-    socket.once(event, () => resolve());
-    socket.on('error', reject);
-    socket.once('close', () => reject(new Error('the other side closed the connection')));
-  });
-  return orAbort(settled, signal);
-}
-
-async function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  work.catch(() => {}); // whoever comes too late is not heard
-  signal.throwIfAborted();
-  let stop = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-}
-
-function isLate(error: unknown): boolean {
-  const names = ['TimeoutError', 'AbortError'];
-  return error instanceof Error && names.includes(error.name);
 }
 
 function codeOf(error: unknown): string {

@@ -2,7 +2,7 @@
 // host and the agent's rights in the cluster. The answer is a report, and whatever else comes is no answer.
 
 import { parseReport, type Report } from '../doctor/report.ts';
-import { runForPerson } from '../host/commands.ts';
+import { type CommandOutput, runForPerson } from '../host/commands.ts';
 import type { Terminal } from './command.ts';
 
 export interface RemoteCall {
@@ -26,6 +26,8 @@ export const podProgram = [
   '--max-semi-space-size=1',
   '/usr/local/lib/node-trust.mjs',
 ] as const;
+/** By which the DaemonSet chooses its nodes (manifests/base/daemonset.yaml). */
+const enabledLabel = 'node-trust-agent/enabled';
 const askTimeoutMs = 15_000;
 const examineTimeoutMs = 90_000;
 
@@ -44,7 +46,8 @@ export async function runOnNode(
   const list = await kubectl(['get', 'pods', ...selection, '-o', 'json'], askTimeoutMs);
   if (list.exitCode !== 0) throw new NoAgentError(`kubectl could not list pods: ${firstLine(list.stderr)}`);
   const pod = findPod(list.stdout);
-  if (pod === undefined) throw new NoAgentError(adviseWithout(node));
+  if (pod === undefined)
+    throw new NoAgentError(adviseWithout(node, await kubectl(['get', 'node', node, '-o', 'json'], askTimeoutMs)));
   const settings = ['--secret', `${secret.namespace}/${secret.name}`, '--max-certificates', String(maxCertificates)];
   const flags = ['--json', ...settings, ...(allowNonCa ? ['--allow-non-ca'] : [])];
   const inPod = [...podProgram, 'doctor', ...flags, '--', target];
@@ -73,14 +76,33 @@ function parseList(text: string): { readonly items?: readonly Pod[] } {
   }
 }
 
+/** Undefined where it is not known: whoever may not read Nodes can be advised all the same. */
+function parseLabels(text: string): Readonly<Record<string, string>> | undefined {
+  try {
+    return (JSON.parse(text) as Node).metadata.labels ?? {};
+  } catch {
+    return undefined;
+  }
+}
+
+interface Node {
+  readonly metadata: { readonly labels?: Readonly<Record<string, string>> };
+}
+
 interface Pod {
   readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
   readonly status?: { readonly phase?: string };
 }
 
-function adviseWithout(node: string): string {
-  return `no agent's pod runs on node ${node}. Either enable it, kubectl label node ${node} node-trust-agent/enabled=true, and see
-  kubectl -n ${namespace} get pods -o wide -l ${label}
+function adviseWithout(node: string, asked: CommandOutput): string {
+  if (asked.exitCode !== 0 && /\(NotFound\)/.test(asked.stderr)) return `there is no Node ${node}; kubectl get nodes`;
+  const labels = asked.exitCode === 0 ? parseLabels(asked.stdout) : undefined;
+  const advice =
+    labels?.[enabledLabel] === 'true'
+      ? `: it has the label; see why no pod is there: kubectl -n ${namespace} describe daemonset node-trust-agent`
+      : `. Either enable it, kubectl label node ${node} ${enabledLabel}=true, and see
+  kubectl -n ${namespace} get pods -o wide -l ${label}`;
+  return `no agent's pod runs on node ${node}${advice}
 or run the doctor on the node itself: npm run bundle makes dist/node-trust.mjs, which is all that Node.js 26 needs for it.`;
 }
 

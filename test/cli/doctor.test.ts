@@ -148,6 +148,17 @@ test('doctor --node says what to do where no agent runs, kubectl fails or is not
     none.err,
     /no agent's pod runs on node node-1\. .*kubectl label node node-1 node-trust-agent\/enabled=true/,
   );
+  const labelled = await ask(
+    await fakeKubectl(patient, { phase: 'Pending', labels: { 'node-trust-agent/enabled': 'true' } }),
+  );
+  assert.equal(labelled.code, 3);
+  assert.match(
+    labelled.err,
+    /it has the label; see why no pod is there: kubectl -n kube-system describe daemonset node-trust-agent\n/,
+  );
+  assert.doesNotMatch(labelled.err, /label node/);
+  const nosuch = await ask(await fakeKubectl(patient, { phase: 'Pending', labels: undefined }));
+  assert.deepEqual([nosuch.code, nosuch.err], [3, 'node-trust doctor: there is no Node node-1; kubectl get nodes\n']);
   const forbidden = await ask(
     await fakeKubectl(patient, { get: 'echo "Error from server (Forbidden): no" >&2; exit 1' }),
   );
@@ -169,15 +180,21 @@ test('doctor --node says what to do where no agent runs, kubectl fails or is not
 
 interface FakeKubectl {
   readonly phase?: string;
+  /** Of the Node; undefined where there is none. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly get?: string;
   readonly exec?: string;
 }
 
 /** A kubectl that knows one pod, in which it runs the command line of this checkout. */
 async function fakeKubectl({ sandbox, kubeconfig }: Patient, { phase = 'Running', ...does }: FakeKubectl) {
+  const isNode = !('labels' in does) || does.labels !== undefined;
+  const node = JSON.stringify({ metadata: { labels: does.labels ?? {} } });
+  const notFound = `echo 'Error from server (NotFound): nodes "node-1" not found' >&2; exit 1`;
+  const nodes = isNode ? `echo '${node}'` : notFound;
   const pods = JSON.stringify({ items: [{ metadata: { name: 'agent-pod' }, status: { phase } }] });
   const { get = `echo '${pods}'`, exec = defaultExec(sandbox.root, kubeconfig) } = does;
-  const script = `#!/bin/sh\necho "$*" >> '${sandbox.at('/tmp/calls')}'\ncase $3 in get) ${get} ;; exec) ${exec} ;; esac\n`;
+  const script = `#!/bin/sh\necho "$*" >> '${sandbox.at('/tmp/calls')}'\ncase $3$4 in getnode) ${nodes} ;; getpods) ${get} ;; exec*) ${exec} ;; esac\n`;
   await sandbox.write('/tmp/calls', '');
   await sandbox.write('/tmp/bin/kubectl', script, 0o755);
   return { PATH: `${sandbox.at('/tmp/bin')}:/usr/local/bin:/usr/bin:/bin` };

@@ -48,7 +48,8 @@ export function tellFault(fault: ChainFault, server: Server, evidence: readonly 
       return broken('NotYetValid', summary, evidence, {});
     }
     case 'name-mismatch': {
-      const summary = `the certificate is not for ${server.host}, but for ${fault.names}`;
+      const why = fault.names === undefined ? ': it has no subjectAltName' : `, but for ${fault.names}`;
+      const summary = `the certificate is not for ${server.host}${why}`;
       return broken('NameMismatch', summary, evidence, values);
     }
     case 'not-for-servers': {

@@ -11,7 +11,8 @@ export type Role = 'leaf' | 'intermediate' | 'root';
 
 export type ChainFault =
   | { readonly kind: 'expired' | 'not-yet-valid'; readonly role: Role; readonly certificate: X509Certificate }
-  | { readonly kind: 'name-mismatch'; readonly names: string }
+  /** `names` is undefined where there is no subjectAltName. */
+  | { readonly kind: 'name-mismatch'; readonly names: string | undefined }
   | { readonly kind: 'not-for-servers'; readonly certificate: X509Certificate }
   | { readonly kind: 'insecure-signature'; readonly certificate: X509Certificate; readonly hash: string }
   | { readonly kind: 'self-signed-leaf' }
@@ -129,7 +130,7 @@ function judgeName(leaf: X509Certificate | undefined, host: string): readonly Ch
   if (leaf === undefined) return [];
   const matches =
     isIP(host) === 0 ? leaf.checkHost(host, { subject: 'never', partialWildcards: false }) : leaf.checkIP(host);
-  return matches === undefined ? [{ kind: 'name-mismatch', names: leaf.subjectAltName ?? 'none' }] : [];
+  return matches === undefined ? [{ kind: 'name-mismatch', names: leaf.subjectAltName }] : [];
 }
 
 /** What Go refuses and OpenSSL may not: any certificate of the path for other uses, and SHA-1 or MD5 below the root. */

@@ -110,8 +110,9 @@ export const serverDiagnoses = {
     check: 'chain',
     severity: 'fail',
     meaning: "The server's certificate is for other names. Go looks at subjectAltName alone.",
-    remedy: 'Pull by one of those names, or get a certificate with this one.',
-    command: showChain(),
+    remedy: 'Pull by one of its names, or get a certificate with this one.',
+    command:
+      'openssl s_client -connect {server} -servername {host} </dev/null | openssl x509 -noout -subject -ext subjectAltName',
   },
   SelfSignedLeaf: {
     check: 'chain',

@@ -190,6 +190,16 @@ test('a certificate for another name is a mismatch, and subjectAltName alone cou
   const seen = await patient.examine(`${registryHost}:${port}`);
   assertFails(seen, 'NameMismatch');
   assert.match(seen.first?.summary ?? '', /not for registry\.test, but for DNS:other\.test/);
+  const unnamed = await startRegistry(t, {
+    chain: [createCertificate({ subject: registryHost, issuer: root, ca: false })],
+  });
+  const bare = await patient.examine(`${registryHost}:${unnamed}`);
+  assertFails(bare, 'NameMismatch');
+  assert.equal(bare.first?.summary, 'the certificate is not for registry.test: it has no subjectAltName');
+  assert.match(
+    bare.first?.diagnosis?.command ?? '',
+    /<\/dev\/null \| openssl x509 -noout -subject -ext subjectAltName$/,
+  );
 });
 
 test('a certificate that signed itself has no CA behind it', async (t) => {

@@ -78,13 +78,18 @@ interface Path {
 
 const maxPathLength = 8;
 const maxPaths = 16;
+/** Of one search, as for Go (maxChainSignatureChecks): CAs of one name and key certify each other in n! orders. */
+const maxSignatureChecks = 100;
 
-/** All paths to a known root; a leaf that is known itself is one, as it is for Go. */
+/** All paths to a known root that the search meets; a leaf that is known itself is one, as it is for Go. */
 function findPaths(sent: readonly X509Certificate[], known: readonly X509Certificate[]): readonly Path[] {
   const [leaf, ...rest] = sent;
   const roots = Map.groupBy(known, ({ subject }) => subject);
   const prints = new Set(known.map(({ fingerprint256 }) => fingerprint256));
   const found: Path[] = [];
+  let checks = 0;
+  const isBelow = (one: X509Certificate, issuer: X509Certificate): boolean =>
+    one.issuer === issuer.subject && checks++ < maxSignatureChecks && isSignedBy(one, issuer);
   const climb = (path: readonly X509Certificate[]): void => {
     const top = path.at(-1);
     if (top === undefined || found.length >= maxPaths || path.length > maxPathLength) return;
@@ -94,7 +99,7 @@ function findPaths(sent: readonly X509Certificate[], known: readonly X509Certifi
     }
     const isNew = (one: X509Certificate): boolean => path.every((other) => !isSame(one, other));
     const issuers = [...(roots.get(top.issuer) ?? []), ...rest.filter(({ ca }) => ca)];
-    for (const issuer of issuers) if (isNew(issuer) && isIssuedBy(top, issuer)) climb([...path, issuer]);
+    for (const issuer of issuers) if (isNew(issuer) && isBelow(top, issuer)) climb([...path, issuer]);
   };
   if (leaf !== undefined) climb([leaf]);
   return found;
@@ -102,7 +107,7 @@ function findPaths(sent: readonly X509Certificate[], known: readonly X509Certifi
 
 function longestPath([leaf, ...rest]: readonly X509Certificate[]): readonly X509Certificate[] {
   const path = leaf === undefined ? [] : [leaf];
-  for (let top = leaf; top !== undefined; ) {
+  for (let top = leaf; top !== undefined && path.length < maxPathLength; ) {
     const current = top;
     top = rest.find((one) => path.every((other) => !isSame(one, other)) && isIssuedBy(current, one));
     if (top !== undefined) path.push(top);
@@ -119,10 +124,11 @@ function isInOrder(sent: readonly X509Certificate[]): boolean {
 
 function judgeDates({ certificates, isComplete }: Path, at: Date): readonly ChainFault[] {
   return certificates.flatMap((certificate, index): readonly ChainFault[] => {
+    const isExpired = at > certificate.validToDate;
+    if (!isExpired && at >= certificate.validFromDate) return [];
     const isRoot = (isComplete && index === certificates.length - 1) || isSelfSigned(certificate);
     const role = index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate';
-    if (at > certificate.validToDate) return [{ kind: 'expired', role, certificate }];
-    return at < certificate.validFromDate ? [{ kind: 'not-yet-valid', role, certificate }] : [];
+    return [{ kind: isExpired ? 'expired' : 'not-yet-valid', role, certificate }];
   });
 }
 

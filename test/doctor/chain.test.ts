@@ -146,3 +146,21 @@ async function askGo(
     return false;
   }
 }
+
+test('CAs that all certify each other are judged after as few checks of signatures as Go allows itself', () => {
+  const twins = Array.from({ length: 31 }, () => ca('Twin', { key: root.keys }));
+  let checks = 0;
+  const sent = [server(ca('Twin', { key: root.keys })), ...twins].map(({ der }) => {
+    const certificate = new X509Certificate(der);
+    const verify = certificate.verify.bind(certificate);
+    certificate.verify = (key) => {
+      checks += 1;
+      return checks <= 1_000 && verify(key); // so that it ends
+    };
+    return certificate;
+  });
+  const { path, root: known } = judgeChain(sent, [new X509Certificate(other.der)], 'localhost', new Date());
+  // Those of the search, then a few for each certificate: the longest path and the order.
+  assert(checks <= 100 + 3 * sent.length, `${checks} checks`);
+  assert.deepEqual([path.length, known], [8, undefined]);
+});

@@ -55,8 +55,20 @@ export function readElements(bytes: Uint8Array): readonly Element[] | undefined 
   return elements;
 }
 
-/** An object identifier as people write it: `2.5.29.37` (X.690, 8.19). */
+/** More than any object identifier in use has; the work of `formatOid` grows with the square of it. */
+const maxOidLength = 128;
+
+/** Of a bearable length, each number of it in its shortest form (X.690, 8.19.2). */
+export function isOid(element: Element | undefined): boolean {
+  if (element?.tag !== 0x06) return false;
+  const { content } = element;
+  if (content.length === 0 || content.length > maxOidLength) return false;
+  return (content.at(-1) ?? 0x80) < 0x80 && !content.some((byte, at) => byte === 0x80 && (content[at - 1] ?? 0) < 0x80);
+}
+
+/** An object identifier as people write it: `2.5.29.37` (X.690, 8.19). Of one that is too long, it tells that alone. */
 export function formatOid(content: Uint8Array): string {
+  if (content.length > maxOidLength) return `of ${content.length} bytes`;
   const numbers: bigint[] = [];
   let number = 0n;
   for (const byte of content) {

@@ -4,7 +4,7 @@
 // the whole certificate. A library for it takes longer to load than all else that a short command does; a test holds this to
 // one.
 
-import { type Element, formatOid, readElements } from './der.ts';
+import { type Element, formatOid, isOid, readElements } from './der.ts';
 
 export interface Extensions {
   /** As basicConstraints says; false where that is missing. */
@@ -21,7 +21,6 @@ const maxDepth = 32;
 const boolean = 0x01;
 const bitString = 0x03;
 const octetString = 0x04;
-const oid = 0x06;
 const sequence = 0x30;
 const set = 0x31;
 const context0 = 0xa0;
@@ -41,7 +40,8 @@ export function readExtensions(der: Uint8Array): Extensions | string {
   const first = fields[0]?.tag === context0 ? 1 : 0; // the version, which may be left out
   if (![fields[first + 2], fields[first + 4]].every(isName)) return 'its names cannot be read';
   const [algorithmId, parameters] = childrenOf(algorithm);
-  const isPss = algorithmId !== undefined && formatOid(algorithmId.content) === rsaPss;
+  if (algorithmId === undefined || !isOid(algorithmId)) return 'its signature algorithm cannot be read';
+  const isPss = formatOid(algorithmId.content) === rsaPss;
   if (isPss && parameters?.tag !== sequence) return 'its signature algorithm cannot be read';
   const values = new Map<string, Element>();
   for (const extension of extensions) {
@@ -132,13 +132,6 @@ function isBasicConstraints(content: Element): boolean {
   // A BOOLEAN of DER is 0 or 255: readers differ about all others.
   const isBoolean = parts.every((part) => part.tag !== boolean || /^(0|255)$/.test(part.content.join()));
   return listOf(() => true)(content) && isBoolean && ['', '1', '2', '1,2'].includes(tags);
-}
-
-/** Each number of it in its shortest form (X.690, 8.19.2). */
-function isOid(element: Element | undefined): boolean {
-  if (element?.tag !== oid || element.content.length === 0) return false;
-  const { content } = element;
-  return (content.at(-1) ?? 0x80) < 0x80 && !content.some((byte, at) => byte === 0x80 && (content[at - 1] ?? 0) < 0x80);
 }
 
 /** SHA-1 is what it means by leaving it out. */

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { BasicConstraintsExtension, ExtendedKeyUsageExtension, X509Certificate } from '@peculiar/x509';
 import fc from 'fast-check';
 import { parseCertificate } from '../../agent/trust/certificate.ts';
+import { formatOid } from '../../agent/trust/der.ts';
 import { type Extensions, readExtensions } from '../../agent/trust/extensions.ts';
 import { createCertificate, encodeExtension, extendedKeyUsages } from '../support/certificates.ts';
 import { asn1Null, bitString, boolean, element, explicit, implicit, integer, oid, sequence } from '../support/der.ts';
@@ -110,8 +111,17 @@ function replaceKeyIdentifier(value: Uint8Array): Uint8Array {
     sequence(),
     sequence(),
   );
-  return sequence(sequence(tbs.subarray(2), explicit(3, list)), sequence(), bitString(Buffer.of()));
+  return sequence(sequence(tbs.subarray(2), explicit(3, list)), sequence(oid('1.2.3')), bitString(Buffer.of()));
 }
+
+test('an object identifier that nobody uses the length of is refused, before it is written out', () => {
+  const long = Buffer.concat([Buffer.alloc(200_000, 0x81), Buffer.of(1)]);
+  const id = element(0x06, long);
+  const usage = createCertificate({ extraExtensions: [encodeExtension('2.5.29.37', sequence(id))] });
+  const parsed = parseCertificate(usage.der);
+  assert.equal(parsed.kind, 'malformed');
+  assert.equal(formatOid(long), 'of 200001 bytes');
+});
 
 test('every root of this machine is read as the library reads it', (t) => {
   const folder = '/usr/share/ca-certificates/mozilla';

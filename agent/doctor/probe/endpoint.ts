@@ -5,7 +5,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { lookup as systemLookup } from 'node:dns/promises';
-import http, { type IncomingMessage } from 'node:http';
+import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { errorText } from '../../errors.ts';
@@ -127,7 +127,7 @@ async function tunnel(socket: Socket, { host, port }: Server, signal: AbortSigna
   request.end();
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     for (const event of ['connect', 'response'] as const) request.once(event, resolve);
-    request.on('error', reject);
+    endAnyhow(request, resolve, reject);
   });
   try {
     const { statusCode = 0, statusMessage = '' } = await answered;
@@ -205,7 +205,7 @@ async function ask(socket: Socket, server: Server, path: string, signal: AbortSi
   try {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = http.request({ path, headers, createConnection: () => socket, signal }, resolve);
-      request.on('error', reject);
+      endAnyhow(request, resolve, reject);
       request.end();
     });
     response.destroy(); // the head says all
@@ -216,6 +216,20 @@ async function ask(socket: Socket, server: Server, path: string, signal: AbortSi
   } catch (error) {
     return { kind: 'failed', evidence: isLate(error) ? 'no answer in time' : errorText(error) };
   }
+}
+
+/** An answer that changes the protocol, which nobody has asked for, is an answer; an end without one is an end. */
+function endAnyhow(
+  request: ClientRequest,
+  resolve: (response: IncomingMessage) => void,
+  reject: (error: Error) => void,
+): void {
+  request.once('upgrade', (response, socket) => {
+    socket.destroy();
+    resolve(response);
+  });
+  request.on('error', reject);
+  request.once('close', () => reject(new Error('the connection was closed without an answer')));
 }
 
 async function lookUp(name: string): Promise<readonly string[]> {

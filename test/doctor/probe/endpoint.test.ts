@@ -141,3 +141,18 @@ test('a proxy that speaks no HTTP is not gone to, and nothing is said of the ser
     assert.deepEqual([dns.kind, tcp.kind, tls.kind], ['needless', 'not-reached', 'not-reached'], proxy);
   }
 });
+
+test('a server that changes the protocol, and one that ends without a word, are answers too', async (t) => {
+  const answers = async (words: string): Promise<EndpointFacts['http']> => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.end(words));
+    });
+    const port = await listen(t, server);
+    const plain = { scheme: 'http', host: 'registry.test', port } as const;
+    return (await probeEndpoint(plain, { proxy: undefined, path: '/v2/', lookup }, signal)).http;
+  };
+  const changed = await answers('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+  assert.deepEqual([changed.kind, changed.kind === 'answer' && changed.status], ['answer', 101]);
+  assert.equal((await answers('')).kind, 'failed');
+});

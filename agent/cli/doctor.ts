@@ -59,7 +59,7 @@ host, and changes nothing. Ends with 1 if something is broken; a warning is not.
       const report =
         values.node === undefined
           ? await runHere(target, values, terminal, signal)
-          : await runOnNode(text, { ...values, node: values.node }, terminal, signal);
+          : await runOnNode(target.asked, { ...values, node: values.node }, terminal, signal); // without the credentials of a URL
       terminal.out(values.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report, createPaint(terminal)));
       return report.healthy ? 0 : 1;
     } catch (error) {

@@ -137,6 +137,11 @@ test("doctor --node runs in the agent's pod of that node, and tells what it says
   const calls = (await patient.sandbox.read('/tmp/calls')).trimEnd().split('\n');
   assert.match(calls[0] ?? '', /^-n kube-system get pods -l \S+ --field-selector spec\.nodeName=node-1 -o json$/);
   assert.match(calls[1] ?? '', /^-n kube-system exec agent-pod -c agent -- node .*node-trust\.mjs doctor --json /);
+  // Arguments are seen by whoever lists processes, and the API server logs them.
+  await run(['--node', 'node-1', `https://bob:hunter2@127.0.0.1:${port}/v2/`], cluster);
+  const all = await patient.sandbox.read('/tmp/calls');
+  assert.match(all, new RegExp(` https://127\\.0\\.0\\.1:${port}/v2/$`, 'm'));
+  assert.doesNotMatch(all, /bob|hunter2/);
 });
 
 test('doctor --node says what to do where no agent runs, kubectl fails or is not there, or no report comes', async (t) => {

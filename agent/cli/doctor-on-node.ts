@@ -3,6 +3,7 @@
 
 import { parseReport, type Report } from '../doctor/report.ts';
 import { type CommandOutput, runForPerson } from '../host/commands.ts';
+import { printable } from '../trust/printable.ts';
 import type { Terminal } from './command.ts';
 
 export interface RemoteCall {
@@ -103,9 +104,10 @@ function adviseWithout(node: string, asked: CommandOutput): string {
       : `. Either enable it, kubectl label node ${node} ${enabledLabel}=true, and see
   kubectl -n ${namespace} get pods -o wide -l ${label}`;
   return `no agent's pod runs on node ${node}${advice}
-or run the doctor on the node itself: npm run bundle makes dist/node-trust.mjs, which is all that Node.js 26 needs for it.`;
+or run the doctor on the node itself: npm run bundle makes dist/node-trust.mjs, which is all that Node.js 24.12 or newer needs for it.`;
 }
 
+/** What came from afar may hold what a terminal obeys. */
 function firstLine(text: string): string {
-  return text.trim().split('\n', 1)[0] ?? '';
+  return printable(text.trim().split('\n', 1)[0] ?? '');
 }

@@ -52,15 +52,58 @@ function toReported({ name, status, summary, evidence, diagnosis, isUnknown }: C
   return { check: name, status, ...(isUnknown && { unknown: true }), summary, evidence, ...diagnosis };
 }
 
-/** Undefined for what is no report of this version. */
+/** Undefined for what is no report of this version, down to the last field that is used. */
 export function parseReport(text: string): Report | undefined {
   try {
-    const report = JSON.parse(text) as Partial<Report> | null;
-    const isReport = report?.version === 1 && Array.isArray(report.checks) && typeof report.target === 'object';
-    return isReport ? (report as Report) : undefined;
+    const report: unknown = JSON.parse(text);
+    return isReport(report) ? report : undefined;
   } catch {
     return undefined;
   }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isReport(value: unknown): value is Report {
+  if (!isFields(value) || value['version'] !== 1) return false;
+  const { target, node, at, healthy, diagnosis, checks } = value;
+  return (
+    isTarget(target) &&
+    isTextOrNone(node) &&
+    typeof at === 'string' &&
+    typeof healthy === 'boolean' &&
+    (diagnosis === null || isReportedCheck(diagnosis)) &&
+    Array.isArray(checks) &&
+    checks.every(isReportedCheck)
+  );
+}
+
+function isTarget(value: unknown): value is Report['target'] {
+  if (!isFields(value)) return false;
+  const { asked, readAs: form, registry, scheme, host, port } = value;
+  const areTexts = [asked, form, registry, host].every((text) => typeof text === 'string');
+  const isServer = (scheme === 'http' || scheme === 'https') && typeof port === 'number';
+  return areTexts && isServer && Object.hasOwn(readAs, String(form));
+}
+
+function isReportedCheck(value: unknown): value is ReportedCheck {
+  if (!isFields(value)) return false;
+  const { check, status, summary, evidence, code, remedy, command } = value;
+  return (
+    [check, status, summary].every((text) => typeof text === 'string') &&
+    Object.hasOwn(marks, String(status)) &&
+    Array.isArray(evidence) &&
+    evidence.every((line) => typeof line === 'string') &&
+    [code, remedy, command].every(isTextOrNone)
+  );
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null;
+}
+
+function isTextOrNone(value: unknown): boolean {
+  return value === undefined || typeof value === 'string';
 }
 
 export type Paint = (style: 'bold' | 'dim' | 'green' | 'red' | 'yellow', text: string) => string;
@@ -72,7 +115,7 @@ const readAs = { image: 'image', host: 'host', url: 'URL' } as const;
 export function formatReport({ target, node, checks, diagnosis }: Report, paint: Paint): string {
   const width = Math.max(...checks.map(({ check }) => check.length));
   const lines = checks.map(({ check, status, summary }) => {
-    const line = `${check.padEnd(width)}  ${printable(summary)}`;
+    const line = `${printable(check).padEnd(width)}  ${printable(summary)}`;
     const [style, mark] = marks[status];
     return `${paint(style, mark)} ${status === 'skipped' ? paint('dim', line) : line}`;
   });
@@ -95,7 +138,13 @@ function formatHealth(checks: readonly ReportedCheck[], paint: Paint): readonly 
 function formatDiagnosis({ check, status, code, summary, evidence, remedy, command }: ReportedCheck, paint: Paint) {
   const [style] = marks[status];
   return [
-    paint(style, paint('bold', `${status === 'fail' ? 'Broken' : 'Not as it should be'}: ${check}, ${code ?? ''}`)),
+    paint(
+      style,
+      paint(
+        'bold',
+        `${status === 'fail' ? 'Broken' : 'Not as it should be'}: ${printable(check)}, ${printable(code ?? '')}`,
+      ),
+    ),
     `  ${printable(summary)}`,
     ...evidence.map((line) => `  · ${printable(line)}`),
     `Do:   ${printable(remedy ?? '')}`,

@@ -97,3 +97,22 @@ test('what is no report of this version is none', () => {
   ])
     assert.equal(parseReport(text), undefined, text);
 });
+
+test('what is no report in any of its fields is none, and what a terminal obeys is not handed on', () => {
+  const good = report(fail, skipped);
+  assert.deepEqual(parseReport(JSON.stringify(good)), good);
+  const bad: readonly Readonly<Record<string, unknown>>[] = [
+    { ...good, checks: [{ ...fail, status: 'great' }] },
+    { ...good, checks: [{ ...fail, status: 'constructor' }] },
+    { ...good, checks: [{ ...fail, evidence: 'seen' }] },
+    { ...good, checks: [{ ...fail, command: 1 }] },
+    { ...good, checks: [null] },
+    { ...good, diagnosis: {} },
+    { ...good, target: { ...target, readAs: 'toString' } },
+    { ...good, target: null },
+    { ...good, node: 1 },
+  ];
+  for (const text of bad.map((each) => JSON.stringify(each))) assert.equal(parseReport(text), undefined, text);
+  const hostile = { ...fail, check: 'dns\u001b[2J', code: '\u001b]0;x\u0007' };
+  assert(!formatReport(report(hostile), plain).includes('\u001b'));
+});

@@ -19,7 +19,7 @@ export const status = defineCommand({
   synopsis: '[FLAGS] [NODE…]',
   about: `Prints whether the nodes trust what the Secret holds now, and which do not, why, and what to do: of the named nodes, or of
 all that are enabled or that an agent has written to. Which nodes are enabled and have an agent's pod is read from
-DaemonSet and Pods in kube-system; what you may not read is said, and does not count as good.
+DaemonSet and Pods in kube-system; what you may not read is named as not known.
 Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`,
   examples: [
     ['status', 'all nodes'],

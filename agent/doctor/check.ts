@@ -17,7 +17,7 @@ export interface Check {
 }
 
 export function pass(name: CheckName, summary: string, evidence: readonly string[] = []): Check {
-  return { name, status: 'pass', summary: printable(summary), evidence: evidence.map(show), diagnosis: undefined };
+  return { name, status: 'pass', summary: printable(summary), evidence: show(evidence), diagnosis: undefined };
 }
 
 export function skipped(name: CheckName, why: string): Check {
@@ -43,9 +43,10 @@ export function broken<Code extends DiagnosisCode>(
     name: check,
     status: severity,
     summary: printable(summary),
-    evidence: evidence.map(show),
+    evidence: show(evidence),
     diagnosis: { code, remedy: printable(fillIn(remedy, given)), command: printable(fillIn(command, words)) },
   };
 }
 
-const show = (line: string): string => printable(line);
+/** What two looks have shown is told once. */
+const show = (lines: readonly string[]): readonly string[] => [...new Set(lines.map((line) => printable(line)))];

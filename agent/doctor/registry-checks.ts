@@ -106,7 +106,8 @@ function describeBad({ certificates }: CaFile): string {
 }
 
 function describeFolder({ hosts, cas, path }: HostsFolder): readonly string[] {
-  const servers = (hosts?.entries ?? []).filter(({ server }) => server !== '').map(({ server }) => server);
+  const named = (hosts?.entries ?? []).filter(({ server }) => server !== '').map(({ server }) => server);
+  const servers = [...new Set(named)]; // a server may have a table of its own besides
   return [
     ...(servers.length === 0 ? [] : [`${path}/hosts.toml names ${servers.join(', ')}`]),
     ...cas.map((ca) => `${ca.path} ${isBad(ca) ? describeBad(ca) : `holds ${namesOf(ca.certificates ?? [])}`}`),
@@ -114,7 +115,7 @@ function describeFolder({ hosts, cas, path }: HostsFolder): readonly string[] {
 }
 
 function namesOf(certificates: readonly X509Certificate[]): string {
-  return certificates.map(({ subject }) => nameOf(subject)).join('; ');
+  return [...new Set(certificates.map(({ subject }) => nameOf(subject)))].join('; ');
 }
 
 /** A URL, or a host with a port, of hosts.toml or registries.yaml that means the server itself. */

@@ -120,7 +120,9 @@ export function formatReport({ target, node, checks, diagnosis }: Report, paint:
     return `${paint(style, mark)} ${status === 'skipped' ? paint('dim', line) : line}`;
   });
   const from = node === undefined ? '' : `, seen from node ${printable(node)}`;
-  const head = `${readAs[target.readAs]} ${printable(target.asked)}: ${printable(formatServer(target))}${from}`;
+  const server = formatServer(target);
+  const where = server === target.asked ? '' : `: ${printable(server)}`;
+  const head = `${readAs[target.readAs]} ${printable(target.asked)}${where}${from}`;
   const end = diagnosis === null ? formatHealth(checks, paint) : formatDiagnosis(diagnosis, paint);
   return [head, ...lines, '', ...end, ''].join('\n');
 }

@@ -81,7 +81,9 @@ function describeSecret({ facts: { secret, secretName }, sources }: View): strin
   const names = sources
     .filter(({ isSecret }) => isSecret)
     .flatMap(({ sighted }) => sighted.map(({ subject }) => nameOf(subject)));
-  return names.length === 0 ? `${secretName} holds no certificate` : `${secretName} holds ${names.join('; ')}`;
+  return names.length === 0
+    ? `${secretName} holds no certificate`
+    : `${secretName} holds ${[...new Set(names)].join('; ')}`;
 }
 
 function checkSecret(view: View, root: Fingerprint): Check {

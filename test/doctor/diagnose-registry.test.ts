@@ -54,7 +54,12 @@ test('what hosts.toml says of a registry is told: another server, no verificatio
   assertWarns(mirrored, 'HostsTomlRedirects');
   assert.equal(mirrored.first?.diagnosis?.command, 'node-trust doctor https://mirror.test:5000/v2');
   assertWarns(await say('skip_verify = true\n'), 'SkipVerify');
-  assertFails(await say('ca = "missing.pem"\n'), 'HostsTomlBroken');
+  const twice = await say(`ca = "missing.pem"\n[host."https://${registry}"]\nca = "missing.pem"\n`);
+  assertFails(twice, 'HostsTomlBroken');
+  assert.deepEqual(twice.first?.evidence, [
+    `${folder}/hosts.toml names https://${registry}`,
+    `${folder}/missing.pem is named there and does not exist`,
+  ]);
   const garbled = await say('ca = \npassword = "hunter2"\n');
   assertWarns(garbled, 'ConfigUnreadable');
   assert.match(garbled.first?.summary ?? '', /hosts\.toml: it cannot be parsed, line 2/);

@@ -46,6 +46,15 @@ Type, on the node: getent ahosts x
   );
 });
 
+test('a target that is a server itself is told once', () => {
+  const server = { ...target, asked: 'localhost:5000', readAs: 'host', host: 'localhost', port: 5000 } as const;
+  assert.match(formatReport({ ...report(pass), target: server }, plain), /^host localhost:5000\n/);
+  assert.match(
+    formatReport({ ...report(pass), target: { ...server, host: '::1' } }, plain),
+    /^host localhost:5000: \[::1\]/,
+  );
+});
+
 test('a command that needs no node is not sent to one', () => {
   for (const command of ['kubectl describe node x', 'node-trust doctor x'])
     assert(formatReport(report({ ...fail, command }), plain).endsWith(`\nType: ${command}\n`), command);

@@ -73,7 +73,8 @@ export async function carryOut(
     const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
     if (plan.length === 0 && fight !== undefined) return end(fight);
     if (plan.length === 0) break;
-    const isSecondRestart = steps.slice(undoingSteps).some(restarts);
+    const isSecondRestart = steps.slice(undoingSteps).some(restarts) && plan.some(restarts);
+    if (isSecondRestart && plan.some(({ kind }) => kind === 'rebuild-store')) break; // the store has not become what it should
     const { held } = facts;
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;

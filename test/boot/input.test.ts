@@ -139,6 +139,15 @@ under('of a whole bundle no more is looked at than shows that it is one: a boot 
   ]);
 });
 
+under('of one certificate many times, or of many blocks that are none, no more is looked at either', async (shell) => {
+  for (const block of [one.pem, encodePem('CERTIFICATE', Buffer.from('not one'))]) {
+    await using node = await createBootNode();
+    await node.write(input, `${block}\n`.repeat(60));
+    const line = 50 * block.split('\n').length + 1;
+    assert.equal(findingsOf(await shell.boot(node)).at(-1), `${line} TooManyCertificates`);
+  }
+});
+
 under('what only openssl can tell is told where there is openssl', async (shell) => {
   const der = Buffer.from(one.der).fill(0, 40, 80);
   await using node = await createBootNode();

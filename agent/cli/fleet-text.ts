@@ -9,13 +9,16 @@ import type { Paint } from './paint.ts';
 /** Of a fleet with more Nodes only those with problems have a row, and not more of them. */
 const maxRows = 40;
 const maxNames = 6;
+const maxWarnings = 10;
 const soonMs = 30 * 86_400_000;
 
 export function formatFleet(report: FleetReport, paint: Paint, now: Date): string {
   const groups = groupProblems(report.nodes);
+  const warnings = groupWarnings(report.nodes);
   const blocks = [
-    formatHeadline(report, groups, paint),
+    formatHeadline(report, groups, warnings.length, paint),
     groups.map((group) => formatGroup(group, paint)).join(''),
+    formatWarnings(warnings, paint),
     formatPools(report.pools),
     formatBundles(report) + formatExpiry(report.nodes, paint, now),
     formatNodes(report.nodes, paint, now),
@@ -55,7 +58,29 @@ function rank({ passing, nodes }: Group): number {
   return nodes.some(follows) ? 0 : 1;
 }
 
-function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Paint): string {
+interface Warning {
+  readonly text: string;
+  readonly nodes: readonly NodeReport[];
+}
+
+/** Alike by text, the most frequent first. */
+function groupWarnings(nodes: readonly NodeReport[]): readonly Warning[] {
+  const warned = nodes.flatMap((node) => [...new Set(node.warnings)].map((text) => ({ text, node })));
+  return [...Map.groupBy(warned, ({ text }) => text)]
+    .map(([text, alike]) => ({ text, nodes: alike.map(({ node }) => node) }))
+    .sort((one, other) => other.nodes.length - one.nodes.length);
+}
+
+function formatWarnings(warnings: readonly Warning[], paint: Paint): string {
+  const shown = warnings.slice(0, maxWarnings).map(({ text, nodes }) => {
+    const [, code = 'Warning', message = text] = /^([A-Za-z]+): (.*)$/.exec(text) ?? [];
+    return `${paint('yellow', code)} (warning): ${listNames(nodes)}\n    ${message}\n`;
+  });
+  const left = warnings.length - shown.length;
+  return `${shown.join('')}${left === 0 ? '' : `${left} more warnings; all: node-trust status --json\n`}`;
+}
+
+function formatHeadline(report: FleetReport, groups: readonly Group[], warnings: number, paint: Paint): string {
   const { nodes, secret, present, unknown, selector } = report;
   const open = unknown.map((what) => `    not known: ${what}\n`).join('');
   if (nodes.length === 0) {
@@ -75,9 +100,10 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], paint: Pa
       present === ''
         ? `there is no ${secret}, and ${of} trust nothing of it${rest}`
         : `${of} are Synced with ${secret}${rest}`;
+    const warned = warnings === 0 ? '' : `, with ${warnings} warning${warnings === 1 ? '' : 's'}`;
     return unknown.length === 0
-      ? `${paint('green', 'All is well:')} ${synced}\n`
-      : `${paint('yellow', 'Well as far as known:')} ${synced}\n${open}`;
+      ? `${paint(warnings === 0 ? 'green' : 'yellow', `All is well${warned}:`)} ${synced}\n`
+      : `${paint('yellow', `Well as far as known${warned}:`)} ${synced}\n${open}`;
   }
   const names = listNames(groups.flatMap((group) => group.nodes));
   const troubled = counted.filter(({ problem }) => problem !== null).length;

@@ -4,8 +4,17 @@
 
 import type { AgentPod, Content, Enabling, FleetFacts, Known, NodeFacts } from '../trust/node-report.ts';
 import { contentDigest } from '../trust/source.ts';
-import { annotationPrefix } from '../trust/status.ts';
-import { type AnswerObject, listAt, metadataOf, recordAt, textAt, textMapAt } from './answer-object.ts';
+import { annotationPrefix, describeFinding, sentence } from '../trust/status.ts';
+import {
+  type AnswerObject,
+  isRecord,
+  listAt,
+  metadataOf,
+  parseJson,
+  recordAt,
+  textAt,
+  textMapAt,
+} from './answer-object.ts';
 import type { KubeClient } from './client.ts';
 import { KubeError, type KubeFailure } from './kube-error.ts';
 import { secretsPath, snapshotOf } from './secret-source.ts';
@@ -53,11 +62,14 @@ function whyNot(object: string, { kind, evidence }: KubeFailure): string {
 }
 
 function listNodes(client: KubeClient, signal: AbortSignal): Promise<readonly NodeFacts[]> {
+  // What warns of an entry of the Secret is said on every Node: one copy of it serves thousands.
+  const texts = new Map<string, string>();
+  const share = (text: string): string => texts.get(text) ?? (texts.set(text, text), text);
   const read = (node: AnswerObject): NodeFacts => {
     const metadata = metadataOf(node);
-    const annotations = [...textMapAt(metadata, 'annotations')];
-    // The details are the longest of them, and for programs.
-    const own = annotations.flatMap(([key, value]) =>
+    const annotations = textMapAt(metadata, 'annotations');
+    // The details are the longest of them: only what warns is kept.
+    const own = [...annotations].flatMap(([key, value]) =>
       key.startsWith(annotationPrefix) && key !== `${annotationPrefix}details`
         ? [[key.slice(annotationPrefix.length), value] as const]
         : [],
@@ -67,9 +79,27 @@ function listNodes(client: KubeClient, signal: AbortSignal): Promise<readonly No
       labels: textMapAt(metadata, 'labels'),
       isReady: isReady(node),
       told: new Map(own),
+      warnings: warningsOf(annotations.get(`${annotationPrefix}details`) ?? '').map(share),
     };
   };
   return client.list({ path: '/api/v1/nodes', object: 'nodes', kind: 'NodeList' }, read, signal);
+}
+
+/** What the details warn of, each a sentence after its code. */
+function warningsOf(details: string): readonly string[] {
+  const parsed = parseJson(details);
+  if (!isRecord(parsed)) return [];
+  const { warnings } = parsed;
+  const own = Array.isArray(warnings) ? warnings.filter((text): text is string => typeof text === 'string') : [];
+  const ofSource = listAt(parsed, 'findings')
+    .filter((finding) => textAt(finding, 'severity') === 'warning')
+    .map((finding) => {
+      const field = (name: string): string => textAt(finding, name) ?? '';
+      const [message, remedy] = [field('message'), field('remedy')];
+      const place = { severity: 'warning', entry: field('entry'), message, remedy } as const;
+      return `${field('code')}: ${sentence(describeFinding(place), remedy)}`;
+    });
+  return [...own, ...ofSource];
 }
 
 /** Its condition `Ready`, which Nodes and Pods have. */

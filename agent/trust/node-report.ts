@@ -17,6 +17,8 @@ export interface NodeFacts {
   readonly isReady: boolean | undefined;
   /** The annotations of ours, without their prefix. */
   readonly told: ReadonlyMap<string, string>;
+  /** What its agent saw and did not count as a failure, and what the source was warned of: a code, a colon, a sentence. */
+  readonly warnings: readonly string[];
 }
 
 /** As the DaemonSet has it. */
@@ -81,6 +83,8 @@ export interface NodeReport {
   readonly stale: boolean | null;
   readonly message: string;
   readonly problem: Problem | null;
+  /** Each begins with its code and a colon. */
+  readonly warnings: readonly string[];
 }
 
 /** The labels by which clouds and autoscalers name their pools. */
@@ -117,10 +121,15 @@ export function reportNode(node: NodeFacts, facts: FleetFacts, now: Date): NodeR
     updatedAt: own('updated-at'),
     message: own('message'),
   } as const;
-  return { ...said, stale: isStale(said, facts, now), problem: findProblem(node, said, pod, facts, now) };
+  return {
+    ...said,
+    stale: isStale(said, facts, now),
+    problem: findProblem(node, said, pod, facts, now),
+    warnings: node.warnings.map((text) => printable(text)),
+  };
 }
 
-type Said = Omit<NodeReport, 'stale' | 'problem'>;
+type Said = Omit<NodeReport, 'stale' | 'problem' | 'warnings'>;
 
 function isEnabled(node: NodeFacts, enabling: Known<Enabling>): boolean | null {
   if (enabling.kind === 'unknown') return null;

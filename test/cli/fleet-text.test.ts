@@ -78,6 +78,28 @@ test('Synced is what says so, not all that has no problem', () => {
   assert.equal(firstLine(fleet({ a: {}, left })), 'All is well: 1 of 2 nodes are Synced with secret ns/cas');
 });
 
+test('warnings leave all well, are counted in the first line, and told once with the Nodes they are on', () => {
+  const soon = 'ExpiresSoon: entry "a.pem": it expires; renew it';
+  const facts = fleet({ a: { warnings: [soon] }, b: { warnings: ['TrustedTwice: it is trusted', soon] }, c: {} });
+  const text = format(facts);
+  assert(
+    text.startsWith(`All is well, with 2 warnings: 3 of 3 nodes are Synced with secret ns/cas
+
+ExpiresSoon (warning): a, b
+    entry "a.pem": it expires; renew it
+TrustedTwice (warning): b
+    it is trusted
+
+POOL`),
+    text,
+  );
+  assert.match(firstLine(fleet({ a: { warnings: [soon] } })), /^All is well, with 1 warning: /);
+  const failed = format(fleet({ a: { state: 'Failed', reason: 'DiskFull', message: 'x', warnings: [soon] } }));
+  assert.match(failed, /^Not well: 1 of 1 nodes: a\n\nDiskFull: a\n {4}x\n\nExpiresSoon \(warning\): a\n/);
+  const warnings = Array.from({ length: 12 }, (_, index) => `ExpiresSoon: entry ${index}`);
+  assert.match(format(fleet({ a: { warnings } })), /^2 more warnings; all: node-trust status --json$/m);
+});
+
 test('what goes by itself is under way and not an alarm', () => {
   const line = firstLine(fleet({ a: {}, b: { state: 'Applying' } }));
   assert.equal(line, 'Under way: 1 of 2 nodes: b; wait, or follow it: node-trust status --watch');

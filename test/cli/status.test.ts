@@ -129,6 +129,21 @@ test('a named Node that is not enabled and was never told anything on ends statu
   );
 });
 
+test('a withdrawn certificate that is still trusted is told, and leaves status at 0', async (t) => {
+  const { api, status } = await setUp(t);
+  putAgents(api, ['a'], newContent);
+  const details = JSON.stringify({ version: 1, warnings: ['StillTrusted: it is trusted through /etc/x'] });
+  api.put(node('a', { ...told(newContent), details }, enabled));
+  const { code, out } = await status([]);
+  assert.equal(code, 0);
+  assert.match(
+    out,
+    /^All is well, with 1 warning: .*\n\nStillTrusted \(warning\): a\n {4}it is trusted through \/etc\/x\n/,
+  );
+  const { nodes } = JSON.parse((await status(['--json'])).out) as { nodes: readonly { warnings: unknown }[] };
+  assert.deepEqual(nodes[0]?.warnings, ['StillTrusted: it is trusted through /etc/x']);
+});
+
 test('a --secret that does not exist is told as such', async (t) => {
   const { api, status } = await setUp(t);
   putAgents(api, ['a'], newContent);
@@ -182,6 +197,7 @@ test('--json is the whole report, version 1, and docs/command-line.md names each
           remedy: `Wait for the next look of its agent, five minutes at most, then look at its log: \`kubectl -n kube-system logs ${app}-a\`.`,
           passing: true,
         },
+        warnings: [],
       },
     ],
   });

@@ -58,11 +58,35 @@ test('a Node comes with its labels, what our annotations say, and whether Kubern
     labels: new Map([['pool', 'x']]),
     isReady: undefined,
     told: new Map([['state', 'Synced']]),
+    warnings: [],
   });
   assert.deepEqual(
     nodes.map(({ isReady }) => isReady),
     [undefined, true, false],
   );
+});
+
+test('of the details only what warns is kept, and nothing of what is no JSON', async (t) => {
+  const { server, read } = await setUp(t);
+  const expiring = {
+    code: 'ExpiresSoon',
+    severity: 'warning',
+    entry: 'a.pem',
+    message: 'it expires',
+    remedy: 'Renew it.',
+  };
+  const wrong = { ...expiring, code: 'NotPem', severity: 'error' };
+  const details = {
+    full: JSON.stringify({ certificates: [{}], findings: [wrong, expiring], warnings: ['TrustedTwice: it is', 7] }),
+    strange: JSON.stringify({ findings: 'none', warnings: { 0: 'x' } }),
+    torn: '{"warnings":["x"',
+  };
+  for (const [name, text] of Object.entries(details))
+    server.put({ kind: 'Node', metadata: { name, annotations: { 'node-trust-agent/details': text } } });
+  const { nodes } = await read();
+  const warnings = Object.fromEntries(nodes.map(({ name, warnings }) => [name, warnings]));
+  const both = ['TrustedTwice: it is', 'ExpiresSoon: entry "a.pem": it expires; renew it'];
+  assert.deepEqual(warnings, { full: both, strange: [], torn: [] });
 });
 
 test('who is enabled is told by the node selector of the DaemonSet and by its flags', async (t) => {

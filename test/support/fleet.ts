@@ -14,6 +14,7 @@ export interface Told {
   readonly updatedAt?: string;
   readonly pool?: string;
   readonly enabled?: boolean;
+  readonly warnings?: readonly string[];
 }
 
 export const pod: AgentPod = { name: 'agent', isReady: true, phase: 'Running' };
@@ -30,7 +31,10 @@ export function fleet(nodes: Readonly<Record<string, Told>>, facts: Partial<Flee
   };
 }
 
-function makeNode(name: string, { pool, enabled = true, expiresAt = '', updatedAt = '', ...own }: Told): NodeFacts {
+function makeNode(
+  name: string,
+  { pool, enabled = true, expiresAt = '', updatedAt = '', warnings = [], ...own }: Told,
+): NodeFacts {
   const told = {
     state: 'Synced',
     observed: 'sha256:now',
@@ -45,6 +49,7 @@ function makeNode(name: string, { pool, enabled = true, expiresAt = '', updatedA
     name,
     labels: new Map(Object.entries(labels)),
     isReady: true,
+    warnings,
     told: new Map(own.state === '' ? [] : Object.entries(told)),
   };
 }

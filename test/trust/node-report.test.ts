@@ -27,6 +27,7 @@ const well = {
 
 interface Setting {
   readonly told?: Readonly<Record<string, string>>;
+  readonly warnings?: readonly string[];
   readonly labels?: Readonly<Record<string, string>>;
   readonly isReady?: boolean | undefined;
   readonly pod?: AgentPod | undefined;
@@ -35,13 +36,14 @@ interface Setting {
 
 /** A Node that is enabled, has an agent and is well, but for what is given. */
 function report(setting: Setting = {}): NodeReport {
-  const { told = well, labels = { pool: 'a' }, isReady = true, facts = {} } = setting;
+  const { told = well, labels = { pool: 'a' }, isReady = true, facts = {}, warnings = [] } = setting;
   const pod = 'pod' in setting ? setting.pod : running;
   const node: NodeFacts = {
     name: 'node-1',
     labels: new Map(Object.entries(labels)),
     isReady: 'isReady' in setting ? setting.isReady : isReady,
     told: new Map(Object.entries(told)),
+    warnings,
   };
   const pods = new Map([['node-2', running], ...(pod === undefined ? [] : ([['node-1', pod]] as const))]);
   const all = {
@@ -176,6 +178,11 @@ test('a Node that is not enabled and says nothing trusts nothing, and the comman
   assert.match(outside({})?.remedy ?? '', /node-1 pool=a on=yes`/);
   assert.match(outside({ on: 'no' })?.remedy ?? '', /node-1 pool=a on=yes --overwrite`/);
   assert.equal(outside({}, running)?.passing, true, 'its agent is about to tell something');
+});
+
+test('a warning is no problem, and does nothing to a terminal', () => {
+  const { problem, warnings } = report({ warnings: ['StillTrusted: one\u001b[2Jtwo'] });
+  assert.deepEqual([problem, warnings], [null, ['StillTrusted: one\\u{1b}[2Jtwo']]);
 });
 
 test('the pool is named by the label of whoever made it', () => {

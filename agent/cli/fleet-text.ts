@@ -108,8 +108,10 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], warnings:
   const names = listNames(groups.flatMap((group) => group.nodes));
   const troubled = counted.filter(({ problem }) => problem !== null).length;
   const which = `${troubled} of ${counted.length} nodes: ${names}`;
+  // Nobody watches what is in no pool.
+  const next = groups.some(({ nodes }) => nodes.some(follows)) ? ', or follow it: node-trust status --watch' : '';
   const line = first.passing
-    ? `${paint('yellow', 'Under way:')} ${which}; wait, or follow it: node-trust status --watch`
+    ? `${paint('yellow', 'Under way:')} ${which}; wait${next}`
     : `${paint('red', 'Not well:')} ${which}`;
   return `${line}\n${open}`;
 }

@@ -4,7 +4,6 @@
 
 import { explainFleet } from './fleet-reasons.ts';
 import { printable } from './printable.ts';
-import { explainOperational } from './reasons.ts';
 
 export type Known<T> =
   | { readonly kind: 'known'; readonly value: T }
@@ -163,9 +162,8 @@ function findProblem(
   if (enabled === false) {
     if (state === '') return explain(explainFleet('NotInPool', { labels: lacking.join(',') }), agent === 'ready');
     if (state === 'Disabled' || certificates === 0) return null;
-    const count =
-      certificates === null ? 'certificates' : `${certificates} certificate${certificates === 1 ? '' : 's'}`;
-    return explain(explainOperational('NodeNotEnabled', { certificates: count }), agent === 'ready');
+    const isLeaving = agent === 'ready' && reason !== 'NodeNotEnabled';
+    return explain(describeLeft(certificates, lacking, isLeaving), isLeaving);
   }
   if (agent === 'none' && isAgentExpected(said, facts)) return explain(explainFleet('AgentMissing', { since }));
   if (state === 'Failed' || state === 'Rejected') return own();
@@ -184,6 +182,28 @@ function findProblem(
   if (isAbsent(content)) return explain(explainFleet('NoSuchSecret', { secret }));
   const changedAt = (content.kind === 'known' && content.changedAt?.toISOString()) || '';
   return explain(explainFleet('ContentNotSeen', { secret, changedAt }), !isOld(content, now));
+}
+
+/** The agent's own reason, which it gives where it did not see the Node leave the pool; of here are the labels. */
+function describeLeft(
+  certificates: number | null,
+  lacking: readonly string[],
+  isLeaving: boolean,
+): Omit<Problem, 'passing'> {
+  const count = certificates === null ? 'certificates' : `${certificates} certificate${certificates === 1 ? '' : 's'}`;
+  const code = 'NodeNotEnabled';
+  if (isLeaving) {
+    return {
+      code,
+      message: `this Node is not enabled any more: its agent takes ${count} away now`,
+      remedy: 'Wait. If it does not end, look at the log of its agent: `kubectl -n kube-system logs POD`.',
+    };
+  }
+  return {
+    code,
+    message: `this Node does not carry ${lacking.join(',')}, so ${count} of ours on it can be neither added to nor taken away`,
+    remedy: 'To go on: `kubectl label node NODE LABELS`. To take the certificates away: run `node-trust remove` on it.',
+  };
 }
 
 /** An agent may run without a pod, so where it is not known who is enabled, pods on other Nodes are what tells. */

@@ -38,8 +38,8 @@ AgentMissing: work-4
     no pod of the agent is on this Node, and what it says is of ${inDays(-2)}
     Find out why none is scheduled: \`kubectl -n kube-system describe daemonset node-trust-agent\`, \`kubectl describe node work-4\`.
 NodeNotEnabled: old-1
-    this Node is not known to be enabled, so 1 certificate of ours on it can be neither added to nor taken away
-    Label the Node to go on, or run \`node-trust remove\` on it to take the certificates away.
+    this Node does not carry on=yes, so 1 certificate of ours on it can be neither added to nor taken away
+    To go on: \`kubectl label node old-1 on=yes\`. To take the certificates away: run \`node-trust remove\` on it.
 RestartDeferred: work-2
     it is restarted soon; wait
 
@@ -103,6 +103,8 @@ POOL`),
 test('what goes by itself is under way and not an alarm', () => {
   const line = firstLine(fleet({ a: {}, b: { state: 'Applying' } }));
   assert.equal(line, 'Under way: 1 of 2 nodes: b; wait, or follow it: node-trust status --watch');
+  const leaving = { a: {}, b: { enabled: false } };
+  assert.equal(firstLine(fleet(leaving)), 'Under way: 1 of 2 nodes: b; wait', 'a watch does not wait for it');
 });
 
 test('a cluster in which no agent has said anything is not well, and the next step is told', () => {

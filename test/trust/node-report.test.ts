@@ -158,9 +158,14 @@ test('a Node that is not enabled is well when nothing of ours can be on it', () 
     assert.equal(outside(told).problem, null, JSON.stringify(told));
   const left = outside(well);
   assert.deepEqual([left.problem?.code, left.problem?.passing, left.stale], ['NodeNotEnabled', false, true]);
-  assert.match(left.problem?.message ?? '', /so 2 certificates of ours/);
+  assert.match(left.problem?.message ?? '', /does not carry pool=a, so 2 certificates of ours/);
+  assert.match(left.problem?.remedy ?? '', /`kubectl label node node-1 pool=a`.*`node-trust remove`/);
   assert.equal(outside({ state: 'Failed' }).problem?.code, 'NodeNotEnabled', 'how many there are is not known');
-  assert.equal(outside(well, running).problem?.passing, true, 'its agent is still there to take them away');
+  const leaving = outside(well, running).problem;
+  assert.equal(leaving?.passing, true, 'its agent is still there to take them away');
+  assert.match(leaving.message, /its agent takes 2 certificates away now$/);
+  const kept = outside({ ...well, state: 'Waiting', reason: 'NodeNotEnabled' }, running).problem;
+  assert.equal(kept?.passing, false, 'its agent did not see the label leave, and takes nothing away');
 });
 
 test('a Node that is not enabled and says nothing trusts nothing, and the command that enables it is told', () => {

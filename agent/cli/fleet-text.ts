@@ -3,6 +3,7 @@
 // left out, and it is said where to find it.
 
 import type { FleetReport } from '../trust/fleet.ts';
+import { findPods } from '../trust/fleet-reasons.ts';
 import { follows, type NodeReport, type Problem } from '../trust/node-report.ts';
 import type { Paint } from './paint.ts';
 
@@ -84,9 +85,7 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], warnings:
   const { nodes, secret, present, unknown, selector } = report;
   const open = unknown.map((what) => `    not known: ${what}\n`).join('');
   if (nodes.length === 0) {
-    const next = selector
-      ? `enable one: ${formatLabelCommand(selector)}`
-      : 'look for agents: kubectl -n kube-system get pods -o wide -l app.kubernetes.io/name=node-trust-agent';
+    const next = selector ? `enable one: ${formatLabelCommand(selector)}` : `look for agents: ${findPods}`;
     return `${paint('red', 'Not well:')} no agent has written to any Node; ${next}\n${open}`;
   }
   const counted = nodes.filter(({ state, problem }) => state !== 'Disabled' || problem !== null);

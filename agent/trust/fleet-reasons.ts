@@ -4,6 +4,10 @@
 import type { Reason } from './admission-reasons.ts';
 import { printable } from './printable.ts';
 
+/** Shows where the agents are. */
+export const findPods = 'kubectl -n kube-system get pods -o wide -l app.kubernetes.io/name=node-trust-agent';
+const readLog = 'kubectl -n kube-system logs POD';
+
 const fleet = <Args>(reason: Reason<Args>): Reason<Args> => reason;
 
 export const fleetReasons = {
@@ -64,6 +68,12 @@ export type FleetCode = keyof typeof fleetReasons;
 type FleetArgs<C extends FleetCode> = Parameters<(typeof fleetReasons)[C]['message']>[0];
 
 const told: { readonly [C in FleetCode]: Reason<FleetArgs<C>> } = fleetReasons;
+
+/** A remedy with NODE, POD and LABELS filled in. Where no pod is known, its log is looked for and not read. */
+export function fillRemedy(remedy: string, node: string, pod: string | undefined, labels: string): string {
+  const found = pod === undefined ? remedy.replaceAll(readLog, findPods) : remedy.replaceAll('POD', pod);
+  return found.replaceAll('NODE', node).replaceAll('LABELS', labels);
+}
 
 /** A case of a fleet's reason, told. */
 export function explainFleet<C extends FleetCode>(code: C, args: FleetArgs<C>) {

@@ -2,7 +2,7 @@
 // Secret's present content, and if it is not well, what stands in the way and what is to be done. Pure. A Node is well only
 // on facts that are known; null and a third kind are what could not be found out, and never pass for good.
 
-import { explainFleet } from './fleet-reasons.ts';
+import { explainFleet, fillRemedy } from './fleet-reasons.ts';
 import { printable } from './printable.ts';
 
 export type Known<T> =
@@ -155,8 +155,7 @@ function findProblem(
   const isOther = lacking.some((label) => node.labels.has(label.split('=', 1)[0] ?? ''));
   const labelArguments = [...lacking, ...(isOther ? ['--overwrite'] : [])].join(' ');
   const explain = ({ remedy, ...told }: Omit<Problem, 'passing'>, passing = false): Problem => {
-    const filled = remedy.replaceAll('NODE', node.name).replaceAll('POD', pod?.name ?? 'POD');
-    return { ...told, remedy: filled.replaceAll('LABELS', labelArguments), passing };
+    return { ...told, remedy: fillRemedy(remedy, node.name, pod?.name, labelArguments), passing };
   };
   const own = (passing = false): Problem => ({ code: reason || state, message, remedy: '', passing });
   if (enabled === false) {

@@ -108,6 +108,13 @@ test('a pod that is not ready and a Node that is not ready make a report stale',
   assert.deepEqual([lost.problem?.code, lost.stale], ['NodeNotReady', true]);
 });
 
+test('where no pod is known, the command that finds the pods stands for the one that reads a log', () => {
+  const remedy = report({ told: {}, facts: { pods: unknown } }).problem?.remedy ?? '';
+  assert.match(remedy, /`kubectl -n kube-system get pods -o wide -l app\.kubernetes\.io\/name=node-trust-agent`/);
+  assert(!remedy.includes('POD'), remedy);
+  assert.match(report({ told: {} }).problem?.remedy ?? '', /`kubectl -n kube-system logs agent-x`/);
+});
+
 test('an enabled Node on which nothing was told since is not well', () => {
   assert.equal(codeOf({ told: {} }), 'NotReported');
   assert.equal(codeOf({ told: { ...well, state: 'Disabled' } }), 'NotReported');

@@ -8,11 +8,13 @@ import { readFleet } from '../kube/fleet.ts';
 import { KubeError } from '../kube/kube-error.ts';
 import { type FleetReport, reportFleet } from '../trust/fleet.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
-import { durationFlag, switchFlag, textFlag } from './flags.ts';
+import { durationFlag, parseDuration, switchFlag, textFlag } from './flags.ts';
 import { formatFleet, formatLabelCommand } from './fleet-text.ts';
 import { createPaint } from './paint.ts';
 import { secretFlag } from './secret-flag.ts';
 import { createProgress, type Look, watchFleet } from './status-watch.ts';
+
+const defaultTimeout = '10m';
 
 export const status = defineCommand({
   name: 'status',
@@ -40,11 +42,19 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
       'watch',
       'Wait until all nodes are Synced with what the Secret holds now, and tell how far they are',
     ),
-    timeout: durationFlag('timeout', 'Of --watch: end with 1 after this time', '10m', 1),
+    timeout: {
+      ...durationFlag('timeout', 'Of --watch: end with 1 after this time', defaultTimeout, 1),
+      fallback: undefined,
+    },
     json: switchFlag('json', 'Print one JSON object'),
   },
   positionals: { min: 0, max: Number.POSITIVE_INFINITY, name: 'NODE' },
   async run({ values, positionals }, terminal, signal) {
+    if (values.timeout !== undefined && !values.watch) {
+      terminal.err('node-trust status: --timeout ends a watch: expected --watch\n');
+      return 2;
+    }
+    const timeoutMs = values.timeout ?? parseDuration(defaultTimeout);
     try {
       const client = createKubeClient(await loadClusterAccess(values.kubeconfig));
       const look = async (signal: AbortSignal): Promise<Look> => {
@@ -55,7 +65,7 @@ Ends with 1 while one of them is neither Synced nor Disabled, or there is none.`
         const evidence = `there is no Node ${missing.map((name) => JSON.stringify(name)).join(' and no ')}`;
         throw new KubeError({ kind: 'not-found', evidence });
       };
-      if (values.watch) return await follow(look, values.timeout, values.json, terminal, signal);
+      if (values.watch) return await follow(look, timeoutMs, values.json, terminal, signal);
       const { report } = await look(signal);
       print(report, values.json, terminal);
       return report.synced ? 0 : 1;

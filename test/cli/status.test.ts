@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
+import { status } from '../../agent/cli/status.ts';
 import { contentDigest } from '../../agent/trust/source.ts';
 import { startTestServer, writeKubeconfig } from '../support/api-fixture.ts';
 import type { ApiServer, ApiServerOptions } from '../support/api-server.ts';
 import { createCertificate } from '../support/certificates.ts';
-import { nodeTrust } from '../support/command-line.ts';
+import { nodeTrust, runCommand } from '../support/command-line.ts';
 import { setStage } from '../support/stage.ts';
 
 const namespace = 'kube-system';
@@ -303,6 +304,11 @@ test('--watch that knows of no Secret says that this is why nobody has arrived',
     err,
     /^node-trust status: interrupted: there is no secret kube-system\/custom-ca-trust-secret, .* to wait for, /,
   );
+});
+
+test('--timeout without --watch is a usage error', async () => {
+  const { code, out, err } = await runCommand(status, ['--timeout', '5m']);
+  assert.deepEqual([code, out, err], [2, '', 'node-trust status: --timeout ends a watch: expected --watch\n']);
 });
 
 test('--watch with nobody to wait for ends at once with 1 and the command that enables a node', async (t) => {

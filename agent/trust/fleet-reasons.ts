@@ -13,12 +13,11 @@ const fleet = <Args>(reason: Reason<Args>): Reason<Args> => reason;
 export const fleetReasons = {
   AgentMissing: fleet({
     severity: 'error',
-    meaning:
-      'No pod of the agent is on a Node that should have one: nobody tends to it, and what it says is of the past.',
+    meaning: 'No pod of the agent is on a Node that should have one: nobody tends to it, and what it says is old.',
     remedy:
       'Find out why none is scheduled: `kubectl -n kube-system describe daemonset node-trust-agent`, `kubectl describe node NODE`.',
     message: ({ since }: { readonly since: string }) =>
-      `no pod of the agent is on this Node${since === '' ? '' : `, and what it says is of ${since}`}`,
+      `no pod of the agent is on this Node${since === '' ? '' : `, and what it says dates from ${since}`}`,
   }),
   AgentNotReady: fleet({
     severity: 'error',
@@ -28,10 +27,10 @@ export const fleetReasons = {
   }),
   NodeNotReady: fleet({
     severity: 'error',
-    meaning: 'Kubernetes calls the Node not ready, so what it says may be of the past.',
+    meaning: 'Kubernetes calls the Node not ready, so what it says may be old.',
     remedy: 'Mend the Node first: `kubectl describe node NODE`.',
     message: ({ since }: { readonly since: string }) =>
-      `Kubernetes calls this Node not ready${since === '' ? '' : `; what it says is of ${since}`}`,
+      `Kubernetes calls this Node not ready${since === '' ? '' : `; what it says dates from ${since}`}`,
   }),
   NotInPool: fleet({
     severity: 'error',
@@ -60,7 +59,7 @@ export const fleetReasons = {
     remedy:
       'Wait for the next look of its agent, five minutes at most, then look at its log: `kubectl -n kube-system logs POD`.',
     message: ({ secret, changedAt }: { readonly secret: string; readonly changedAt: string }) =>
-      `it has not seen the present content of ${secret}${changedAt === '' ? '' : `, which is of ${changedAt}`}`,
+      `it has not seen the present content of ${secret}${changedAt === '' ? '' : `, which dates from ${changedAt}`}`,
   }),
 } as const;
 

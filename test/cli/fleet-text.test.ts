@@ -35,7 +35,7 @@ test('a fleet that is not well: which Nodes, what is wrong worst first, what to 
 ToolFailed: work-3
     the tool failed; run it by hand
 AgentMissing: work-4
-    no pod of the agent is on this Node, and what it says is of ${inDays(-2)}
+    no pod of the agent is on this Node, and what it says dates from ${inDays(-2)}
     Find out why none is scheduled: \`kubectl -n kube-system describe daemonset node-trust-agent\`, \`kubectl describe node work-4\`.
 NodeNotEnabled: old-1
     this Node does not carry on=yes, so 1 certificate of ours on it can be neither added to nor taken away

@@ -85,7 +85,7 @@ test('an enabled Node without a pod of the agent has a stale report and names th
   const { problem, stale } = report({ pod: undefined });
   assert.equal(stale, true);
   assert.equal(problem?.code, 'AgentMissing');
-  assert.match(problem.message, /what it says is of 2026-06-01/);
+  assert.match(problem.message, /what it says dates from 2026-06-01/);
   assert.match(problem.remedy, /describe node node-1`/);
   assert.equal(codeOf({ pod: undefined, told: { ...well, state: 'Failed', reason: 'ToolFailed' } }), 'AgentMissing');
 });
@@ -130,7 +130,7 @@ test('a Node that speaks of other content is behind, and stale once that was lon
   assert.deepEqual([fresh.problem?.code, fresh.problem?.passing, fresh.stale], ['ContentNotSeen', true, false]);
   const old = report({ facts: changed(11) });
   assert.deepEqual([old.problem?.code, old.problem?.passing, old.stale], ['ContentNotSeen', false, true]);
-  assert.match(old.problem?.message ?? '', /present content of secret ns\/cas, which is of 20/);
+  assert.match(old.problem?.message ?? '', /present content of secret ns\/cas, which dates from 20/);
 });
 
 test('a Node that speaks of content is not well without the Secret, and that there is none is what is told', () => {

@@ -223,9 +223,25 @@ test('a Node that does not exist and an API server that cannot be reached end wi
   const { code, err } = await status([]);
   assert.equal(code, 3);
   assert.match(err, /refused/);
-  const watched = await status(['--watch', '--timeout', '3s']);
-  assert.deepEqual([watched.code, watched.out], [3, '']);
-  assert.match(watched.err, /refused.*; trying again\n.*time is up.*the last look failed: .*refused/s);
+});
+
+test('--watch whose last look failed ends with 3 and says so', async (t) => {
+  const { api, status } = await setUp(t);
+  api.fail({ resource: 'nodes' }, { kind: 'status', code: 503 }, 1);
+  api.fail({ resource: 'nodes' }, { kind: 'hang' });
+  const { code, out, err } = await status(['--watch', '--timeout', '1h'], async (kill) => {
+    await api.seen(isNodeList, 2);
+    kill('SIGINT');
+  });
+  assert.deepEqual([code, out], [3, '']);
+  assert.match(err, /answered 503.*; trying again\n.*interrupted; the last look failed: .*answered 503/s);
+});
+
+test('--watch whose time is up before a look has ended says so and ends with 3', async (t) => {
+  const { api, status } = await setUp(t);
+  api.fail({ resource: 'nodes' }, { kind: 'hang' });
+  const expected = { code: 3, out: '', err: 'node-trust status: time is up (--timeout)\n' };
+  assert.deepEqual(await status(['--watch', '--timeout', '1s']), expected);
 });
 
 test('a cluster in which no agent has written anything is not synced', async (t) => {
@@ -260,14 +276,17 @@ test('--watch waits until all Nodes are Synced with the present content, in plai
   assert(!out.includes('\u001b') && !out.includes('\r'));
 });
 
-test('--watch names the Nodes that lag when time is up, and with --json prints one object', async (t) => {
+test('--watch names the Nodes that lag when it ends, and with --json prints one object', async (t) => {
   const { api, status } = await setUp(t);
   putAgents(api, ['a', 'b'], newContent);
   api.put(node('a', told(newContent), enabled));
   api.put(node('b', { ...failed, observed: digest(newContent) }, enabled));
-  const { code, out, err } = await status(['--watch', '--json', '--timeout', '3s']);
+  const { code, out, err } = await status(['--watch', '--json', '--timeout', '1h'], async (kill) => {
+    await api.seen(isNodeList, 2);
+    kill('SIGINT');
+  });
   assert.equal(code, 1);
-  assert.match(err, /^1 of 2 nodes have arrived; ToolFailed: b\n.*time is up/s);
+  assert.match(err, /^1 of 2 nodes have arrived; ToolFailed: b\n.*interrupted/s);
   const { nodes } = JSON.parse(out) as { nodes: readonly { node: string; problem: { message: string } | null }[] };
   assert.deepEqual(
     nodes.map(({ node, problem }) => [node, problem?.message]),

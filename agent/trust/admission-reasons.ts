@@ -156,6 +156,14 @@ export const admissionReasons = {
     message: ({ key, subject }: Subject & { readonly key: string }) =>
       `${key}, which containerd cannot verify anything with ${inBrackets(subject)}`,
   }),
+  UnreadableForGo: admission({
+    severity: 'warning',
+    meaning:
+      'Go cannot read the certificate, which OpenSSL can: containerd and kubelet, which are written in Go, skip it without a word.',
+    remedy: 'Have the CA make its certificate anew without that; until then pulls that need it fail.',
+    message: ({ fault, subject }: Subject & { readonly fault: string }) =>
+      `containerd cannot read it and skips it: ${fault} ${inBrackets(subject)}`,
+  }),
   Expired: admission({
     severity: 'warning',
     meaning: 'Its notAfter has passed. It stays installed: removing it would restart runtimes across the fleet.',

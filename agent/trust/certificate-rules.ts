@@ -38,8 +38,8 @@ function judgePurpose({ subject, isCa, extendedKeyUsage }: Certificate, nonCa: S
 const curvesOfGo: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 
 // Nobody verifies the signature of an anchor that signed itself.
-function judgeStrength({ subject, selfSigned, signatureHash, publicKey }: Certificate): Explained[] {
-  const findings: Explained[] = [];
+function judgeStrength({ subject, selfSigned, signatureHash, publicKey, goFault }: Certificate): Explained[] {
+  const findings: Explained[] = goFault === undefined ? [] : [explain('UnreadableForGo', { fault: goFault, subject })];
   if (!selfSigned && signatureHash !== 'other') {
     findings.push(explain('WeakSignature', { hash: signatureHash, subject }));
   }

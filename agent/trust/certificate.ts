@@ -19,7 +19,7 @@ export type PublicKeyFacts =
 /** The hash under the signature, where it is a broken one. */
 export type SignatureHash = 'MD2' | 'MD4' | 'MD5' | 'SHA-1' | 'other';
 
-export interface Certificate extends Pick<Extensions, 'extendedKeyUsage' | 'isCa'> {
+export interface Certificate extends Pick<Extensions, 'extendedKeyUsage' | 'goFault' | 'isCa'> {
   readonly der: Uint8Array;
   /** Canonical PEM: 64 columns, LF, ends with one LF. */
   readonly pem: string;
@@ -100,6 +100,7 @@ function readFacts(der: Uint8Array): ParsedCertificate {
       selfSigned: verifies(x509),
       isCa: extensions.isCa,
       extendedKeyUsage: extensions.extendedKeyUsage,
+      goFault: extensions.goFault,
       signatureHash: weakHashes.get(extensions.pssHash ?? x509.signatureAlgorithmOid ?? '') ?? 'other',
       publicKey: describeKey(x509.publicKey),
     },

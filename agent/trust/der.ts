@@ -55,6 +55,16 @@ export function readElements(bytes: Uint8Array): readonly Element[] | undefined 
   return elements;
 }
 
+/** The element that the bytes are; undefined where they are none or several. */
+export function onlyElement(bytes: Uint8Array): Element | undefined {
+  const [element, ...others] = readElements(bytes) ?? [];
+  return others.length === 0 ? element : undefined;
+}
+
+/** None where something else is among them. */
+export const childrenOf = (element: Element | undefined): readonly Element[] =>
+  (element && readElements(element.content)) ?? [];
+
 /** More than any object identifier in use has; the work of `formatOid` grows with the square of it. */
 const maxOidLength = 128;
 
@@ -64,6 +74,17 @@ export function isOid(element: Element | undefined): boolean {
   const { content } = element;
   if (content.length === 0 || content.length > maxOidLength) return false;
   return (content.at(-1) ?? 0x80) < 0x80 && !content.some((byte, at) => byte === 0x80 && (content[at - 1] ?? 0) < 0x80);
+}
+
+/** One of its numbers needs more than 31 bits, as those made of UUIDs do. */
+export function hasLongArc(content: Uint8Array): boolean {
+  let number = 0;
+  for (const byte of content) {
+    number = number * 128 + (byte & 0x7f);
+    if (number > 0x7fff_ffff) return true;
+    if (byte < 0x80) number = 0;
+  }
+  return false;
 }
 
 /** An object identifier as people write it: `2.5.29.37` (X.690, 8.19). Of one that is too long, it tells that alone. */

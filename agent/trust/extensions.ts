@@ -1,10 +1,11 @@
 // What a certificate says in its extensions and in the parameters of its signature (RFC 5280, 4.2; RFC 4055), of which
 // node:crypto shows too little: it knows basicConstraints only mixed with key usage. Reads certificates that node:crypto has
 // read, and is strict where that is not: an extension of a known kind must be of its form, since readers of the host may skip
-// the whole certificate. A library for it takes longer to load than all else that a short command does; a test holds this to
-// one.
+// the whole certificate. What Go refuses beyond that is told: its programs skip the certificate without a word. A library for
+// it takes longer to load than all else that a short command does; tests hold this to one, and to Go.
 
-import { type Element, formatOid, isOid, readElements } from './der.ts';
+import { childrenOf, type Element, formatOid, hasLongArc, isOid, onlyElement, readElements } from './der.ts';
+import { findAltNameFault, findConstraintFault, findNameFault, firstOf, isGeneralName, isName } from './names.ts';
 
 export interface Extensions {
   /** As basicConstraints says; false where that is missing. */
@@ -13,6 +14,8 @@ export interface Extensions {
   readonly extendedKeyUsage: readonly string[] | undefined;
   /** The hash of RSASSA-PSS, an object identifier; undefined under any other algorithm. */
   readonly pssHash: string | undefined;
+  /** Why Go's crypto/x509 cannot read the certificate; undefined where it can. */
+  readonly goFault: string | undefined;
 }
 
 /** Names of directories in general names nest deepest, some ten levels. */
@@ -22,7 +25,6 @@ const boolean = 0x01;
 const bitString = 0x03;
 const octetString = 0x04;
 const sequence = 0x30;
-const set = 0x31;
 const context0 = 0xa0;
 const context1 = 0xa1;
 const context3 = 0xa3;
@@ -44,10 +46,11 @@ export function readExtensions(der: Uint8Array): Extensions | string {
   const isPss = formatOid(algorithmId.content) === rsaPss;
   if (isPss && parameters?.tag !== sequence) return 'its signature algorithm cannot be read';
   const values = new Map<string, Element>();
+  const faults: (string | undefined)[] = [findFieldFault(fields, first, algorithm)];
   for (const extension of extensions) {
     const parts = childrenOf(extension);
     const [id, value] = [parts[0], parts.at(-1)];
-    const isWhole = parts.length === 2 || (parts.length === 3 && parts[1]?.tag === boolean);
+    const isWhole = parts.length === 2 || (parts.length === 3 && isBoolean(parts[1]));
     if (!isWhole || id === undefined || !isOid(id) || value?.tag !== octetString) return unreadable;
     const name = formatOid(id.content);
     if (values.has(name)) return 'it holds the same extension twice';
@@ -56,25 +59,79 @@ export function readExtensions(der: Uint8Array): Extensions | string {
     if (content === undefined || (form !== undefined && !(isWellFormed(content) && form(content))))
       return `its extension ${name} is not of the form of its kind`;
     values.set(name, content);
+    if (hasLongArc(id.content)) faults.push('an extension has an object identifier with a number above 31 bits');
+    faults.push(goRules.get(name)?.(content, parts.length === 3 && parts[1]?.content[0] === 0xff));
   }
   const usage = values.get('2.5.29.37');
   return {
     isCa: childrenOf(values.get('2.5.29.19')).some(({ tag, content }) => tag === boolean && content[0] === 0xff),
     extendedKeyUsage: usage && childrenOf(usage).map(({ content }) => formatOid(content)),
     pssHash: isPss && parameters ? readPssHash(parameters) : undefined,
+    goFault: faults.find((fault) => fault !== undefined),
   };
 }
 
-/** UTF8String, NumericString, PrintableString, T61String, IA5String, VisibleString, GeneralString, UniversalString, BMPString. */
-const stringTags: ReadonlySet<number> = new Set([0x0c, 0x12, 0x13, 0x14, 0x16, 0x1a, 0x1b, 0x1c, 0x1e]);
+/** What Go wants of the fields before the extensions. */
+function findFieldFault(fields: readonly Element[], first: 0 | 1, algorithm: Element): string | undefined {
+  const version = fields[0] && first === 1 ? onlyElement(fields[0].content)?.content : Uint8Array.of(0);
+  if (version?.length !== 1 || (version[0] ?? 3) > 2) return 'its version is none of 1, 2 and 3';
+  const [serial, inner, issuer, , subject] = fields.slice(first);
+  if ((serial?.content[0] ?? 0x80) >= 0x80) return 'its serial number is negative';
+  if (inner === undefined || Buffer.compare(inner.bytes, algorithm.bytes) !== 0)
+    return 'its two signature algorithms, inside and outside of what is signed, differ';
+  const longArc = findArcFault('signature algorithm', childrenOf(algorithm).slice(0, 1));
+  return longArc ?? (issuer && findNameFault(issuer)) ?? (subject && findNameFault(subject));
+}
 
-/** Of issuer and subject: sets of pairs of an object identifier and a text. */
-function isName(name: Element | undefined): boolean {
-  const isPair = (pair: Element): boolean => {
-    const [type, value, ...others] = childrenOf(pair);
-    return isOid(type) && value !== undefined && stringTags.has(value.tag) && others.length === 0;
-  };
-  return name !== undefined && listOf((part) => part.tag === set && childrenOf(part).every(isPair))(name);
+type GoRule = (content: Element, isCritical: boolean) => string | undefined;
+
+/** What Go wants of extensions beyond their forms. */
+const goRules: ReadonlyMap<string, GoRule> = new Map<string, GoRule>([
+  ['2.5.29.14', (_, isCritical) => (isCritical ? 'its subjectKeyIdentifier is marked critical' : undefined)],
+  ['2.5.29.15', findBitsFault],
+  ['2.5.29.17', (content) => firstOf(childrenOf(content), findAltNameFault)],
+  ['2.5.29.30', findConstraintsFault],
+  ['2.5.29.31', (content) => firstOf(childrenOf(content), findPointFault)],
+  ['2.5.29.35', (_, isCritical) => (isCritical ? 'its authorityKeyIdentifier is marked critical' : undefined)],
+  ['2.5.29.37', (content) => findArcFault('extKeyUsage', childrenOf(content))],
+  [
+    '1.3.6.1.5.5.7.1.1',
+    (content, isCritical) =>
+      isCritical
+        ? 'its authorityInfoAccess is marked critical'
+        : findArcFault('authorityInfoAccess', methodsOf(content)),
+  ],
+]);
+
+const methodsOf = (access: Element): readonly Element[] =>
+  childrenOf(access).flatMap((description) => childrenOf(description).slice(0, 1));
+
+function findArcFault(name: string, ids: readonly Element[]): string | undefined {
+  const isLong = ids.some(({ content }) => hasLongArc(content));
+  return isLong ? `its ${name} holds an object identifier with a number above 31 bits` : undefined;
+}
+
+/** The bits of the last byte that are not used must be 0. */
+function findBitsFault({ content }: Element): string | undefined {
+  const [unused = 0] = content;
+  const last = content.length > 1 ? (content.at(-1) ?? 0) : 0xff;
+  return last % 2 ** unused === 0 ? undefined : 'its keyUsage has bits set that it says are not used';
+}
+
+function findConstraintsFault(constraints: Element): string | undefined {
+  const parts = childrenOf(constraints);
+  const [first, second, ...others] = parts;
+  if (first === undefined || parts.some((part) => childrenOf(part).length === 0))
+    return 'its nameConstraints are empty';
+  const isInOrder = second === undefined || (first.tag === context0 && second.tag === context1 && others.length === 0);
+  if (!isInOrder) return 'its nameConstraints are not first the permitted and then the excluded subtrees';
+  return firstOf(parts.flatMap(childrenOf), findConstraintFault);
+}
+
+function findPointFault(point: Element): string | undefined {
+  const [name] = childrenOf(point);
+  if (name?.tag !== context0 || childrenOf(name)[0]?.tag === context0) return undefined;
+  return 'its cRLDistributionPoints hold one without a full name, such as one relative to the issuer';
 }
 
 /** RFC 5280, 4.2.1 and 4.2.2.1. */
@@ -94,14 +151,6 @@ const forms: ReadonlyMap<string, (content: Element) => boolean> = new Map([
 
 function listOf(isItem: (item: Element) => boolean): (content: Element) => boolean {
   return ({ tag, content }) => tag === sequence && readElements(content)?.every(isItem) === true;
-}
-
-/** Four of its nine kinds hold other elements (RFC 5280, 4.2.1.6). */
-function isGeneralName({ tag, content }: Element): boolean {
-  if ([0x81, 0x82, 0x86, 0x87, 0x88].includes(tag)) return true;
-  if (tag === 0xa0) return isOid(readElements(content)?.[0]); // otherName
-  if (tag === 0xa4) return isName(onlyElement(content)); // directoryName
-  return tag === 0xa3 || tag === 0xa5;
 }
 
 function isDistributionPoint(point: Element): boolean {
@@ -129,10 +178,13 @@ function isAccessDescription(description: Element): boolean {
 function isBasicConstraints(content: Element): boolean {
   const parts = childrenOf(content);
   const tags = parts.map(({ tag }) => tag).join();
-  // A BOOLEAN of DER is 0 or 255: readers differ about all others.
-  const isBoolean = parts.every((part) => part.tag !== boolean || /^(0|255)$/.test(part.content.join()));
-  return listOf(() => true)(content) && isBoolean && ['', '1', '2', '1,2'].includes(tags);
+  const areBooleans = parts.every((part) => part.tag !== boolean || isBoolean(part));
+  return listOf(() => true)(content) && areBooleans && ['', '1', '2', '1,2'].includes(tags);
 }
+
+/** Of DER it is 0 or 255: readers differ about all others. */
+const isBoolean = (part: Element | undefined): boolean =>
+  part?.tag === boolean && /^(0|255)$/.test(part.content.join());
 
 /** SHA-1 is what it means by leaving it out. */
 function readPssHash(parameters: Element): string {
@@ -149,11 +201,3 @@ function isWellFormed({ tag, content }: Element, depth = 0): boolean {
   if ((tag & 0x20) === 0) return true;
   return depth < maxDepth && readElements(content)?.every((inner) => isWellFormed(inner, depth + 1)) === true;
 }
-
-function onlyElement(bytes: Uint8Array): Element | undefined {
-  const [element, ...others] = readElements(bytes) ?? [];
-  return others.length === 0 ? element : undefined;
-}
-
-const childrenOf = (element: Element | undefined): readonly Element[] =>
-  (element && readElements(element.content)) ?? [];

@@ -24,6 +24,7 @@ test('what lets a store drop, choke on or leak something is an error, the rest a
     'WeakSignature',
     'WeakKey',
     'UnsupportedKey',
+    'UnreadableForGo',
     'Expired',
     'NotYetValid',
     'ExpiresSoon',

@@ -100,3 +100,15 @@ test('a curve that Go does not know is a warning: containerd would skip the cert
   assert.deepEqual(tellNew({ key: { kind: 'ec', curve: 'secp256k1' } }), [`${known} (CN=Corp)`]);
   for (const curve of ['P-256', 'P-384', 'P-521']) assert.deepEqual(tellNew({ key: { kind: 'ec', curve } }), [], curve);
 });
+
+test('what Go cannot read and OpenSSL can is a warning: containerd would skip the certificate', () => {
+  const parsed = parseCertificate(root.der);
+  assert.ok(parsed.kind === 'certificate');
+  const certificate = { ...parsed.certificate, goFault: 'its serial number is negative' };
+  const [finding, ...others] = judgeCertificate(certificate, { now: fixedNow, nonCa: 'error' });
+  assert.deepEqual(others, []);
+  assert.deepEqual(
+    [finding?.code, finding?.severity, finding?.message],
+    ['UnreadableForGo', 'warning', 'containerd cannot read it and skips it: its serial number is negative (CN=Root)'],
+  );
+});

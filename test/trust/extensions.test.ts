@@ -53,9 +53,19 @@ function readByLibrary(der: Uint8Array): Pick<Extensions, 'extendedKeyUsage' | '
 }
 
 test('a certificate with one extension of every kind is read', () => {
-  assert.deepEqual(read(full.der), { isCa: true, extendedKeyUsage: [any, serverAuth], pssHash: undefined });
+  assert.deepEqual(read(full.der), {
+    isCa: true,
+    extendedKeyUsage: [any, serverAuth],
+    pssHash: undefined,
+    goFault: undefined,
+  });
   const bare = createCertificate({ version: 1 });
-  assert.deepEqual(read(bare.der), { isCa: false, extendedKeyUsage: undefined, pssHash: undefined });
+  assert.deepEqual(read(bare.der), {
+    isCa: false,
+    extendedKeyUsage: undefined,
+    pssHash: undefined,
+    goFault: undefined,
+  });
   assert.equal(read(createCertificate({ issuer: rsa, signature: 'rsa-pss-sha1' }).der).pssHash, '1.3.14.3.2.26');
 });
 

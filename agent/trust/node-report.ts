@@ -160,6 +160,8 @@ function findProblem(
   const own = (passing = false): Problem => ({ code: reason || state, message, remedy: '', passing });
   if (enabled === false) {
     if (state === '') return explain(explainFleet('NotInPool', { labels: lacking.join(',') }), agent === 'ready');
+    // It cannot take them away, or has, and not made the runtime forget them.
+    if (state === 'Failed' && agent === 'ready' && reason !== 'NodeNotEnabled') return own();
     if (state === 'Disabled' || certificates === 0) return null;
     const isLeaving = agent === 'ready' && reason !== 'NodeNotEnabled';
     return explain(describeLeft(certificates, lacking, isLeaving), isLeaving);

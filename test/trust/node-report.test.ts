@@ -171,6 +171,8 @@ test('a Node that is not enabled is well when nothing of ours can be on it', () 
   const leaving = outside(well, running).problem;
   assert.equal(leaving?.passing, true, 'its agent is still there to take them away');
   assert.match(leaving.message, /its agent takes 2 certificates away now$/);
+  const failing = outside({ ...well, certificates: '0', state: 'Failed', reason: 'ToolFailed' }, running).problem;
+  assert.deepEqual([failing?.code, failing?.passing], ['ToolFailed', false], 'its agent is there, and cannot leave');
   const kept = outside({ ...well, state: 'Waiting', reason: 'NodeNotEnabled' }, running).problem;
   assert.equal(kept?.passing, false, 'its agent did not see the label leave, and takes nothing away');
 });

@@ -1,9 +1,16 @@
-// `npm run bundle`: the agent and all it imports as one file, dist/node-trust.mjs, which plain Node.js 26 runs anywhere:
+// `npm run bundle`: the agent and all it imports as one file, dist/node-trust.mjs, which Node.js 24.12 or newer runs anywhere:
 // in the image, and on machines without npm. Names stay as they are, so that a stack trace can be read.
 
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+
+/** An older Node.js can read it, thanks to `target`, as far as this. */
+const refuseOldNode = `const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 24 || (major === 24 && minor < 12)) {
+  console.error(\`node-trust: needs Node.js 24.12 or newer, this is \${process.version}\`);
+  process.exit(3);
+}`;
 
 /** Packages in CommonJS call `require` for Node's own modules; a module has none unless it makes one. */
 const requireForCommonJs = `import { createRequire as createRequireForCommonJs } from 'node:module';
@@ -33,10 +40,10 @@ export async function bundle(entryPoint: string, outfile: string): Promise<void>
     bundle: true,
     platform: 'node',
     format: 'esm',
-    target: 'node26',
+    target: 'node20',
     minifySyntax: true,
     minifyWhitespace: true,
-    banner: { js: requireForCommonJs },
+    banner: { js: `${refuseOldNode}\n${requireForCommonJs}` },
     plugins: [inlineBootFiles],
     // Beside the bundle: a letter of a name in them would make Node.js keep the whole text with two bytes a character.
     legalComments: 'external',

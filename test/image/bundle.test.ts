@@ -17,8 +17,8 @@ after(() => rm(folder, { recursive: true }));
 const file = join(folder, 'node-trust.mjs');
 await bundle('agent/main.ts', file);
 
-function bundled(args: readonly string[], input = ''): CommandResult {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...args], {
+function bundled(args: readonly string[], input = '', options: readonly string[] = []): CommandResult {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...options, file, ...args], {
     cwd: folder,
     input,
     encoding: 'utf8',
@@ -38,6 +38,22 @@ for (const [title, args, input] of [
     assert.deepEqual(bundled(args, input), await nodeTrust(args, input));
   });
 }
+
+test('a Node.js that is too old is refused in a line', () => {
+  for (const [version, isRefused] of [
+    ['20.20.2', true],
+    ['24.11.1', true],
+    ['24.12.0', false],
+  ] as const) {
+    const script = `const versions = { ...process.versions, node: '${version}' }; Object.defineProperty(process, 'versions', { value: versions });`;
+    const { code, err } = bundled(['--version'], '', [
+      '--import',
+      `data:text/javascript,${encodeURIComponent(script)}`,
+    ]);
+    assert.equal(code, isRefused ? 3 : 0);
+    assert.match(err, isRefused ? /^node-trust: needs Node.js 24.12 or newer, this is v[0-9.]+\n$/ : /^$/);
+  }
+});
 
 test('run follows a Secret from the bundle, too', async (t) => {
   const stage = await setStage(t);

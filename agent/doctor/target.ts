@@ -25,7 +25,7 @@ const dockerHub = { registry: 'docker.io', host: 'registry-1.docker.io' } as con
 const port = String.raw`\d{1,5}`;
 const hostForm = new RegExp(String.raw`^(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::(${port}))?$`);
 const imageForm = new RegExp(
-  String.raw`^(?:([\w.-]+(?::${port})?|\[[0-9a-fA-F:.]+\](?::${port})?)/)?([a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::[\w.-]{1,128})?(?:@[\w+.:-]+)?$`,
+  String.raw`^(?:([\w.-]+(?::${port})?|\[[0-9a-fA-F:.]+\](?::${port})?)/)?([a-z0-9]+(?:[._/-]+[a-z0-9]+)*)(?::[\w.-]{1,128})?(?:@[\w+.-]+:[0-9a-fA-F]{32,})?$`,
 );
 
 /** Throws an Error that says what was expected. */

@@ -6,7 +6,13 @@ import { formatServer, parseTarget } from '../../agent/doctor/target.ts';
 /** What was typed, and what it was taken for: kind, registry, server, repository. */
 const targets: readonly (readonly [string, string, string, string, string])[] = [
   ['registry.corp/team/app:1.2', 'image', 'registry.corp', 'https://registry.corp:443', 'team/app'],
-  ['registry.corp:5000/app@sha256:abc', 'image', 'registry.corp:5000', 'https://registry.corp:5000', 'app'],
+  [
+    `registry.corp:5000/app@sha256:${'0a'.repeat(32)}`,
+    'image',
+    'registry.corp:5000',
+    'https://registry.corp:5000',
+    'app',
+  ],
   ['localhost/app', 'image', 'localhost', 'https://localhost:443', 'app'],
   ['nginx', 'image', 'docker.io', 'https://registry-1.docker.io:443', 'library/nginx'],
   ['redis:7', 'image', 'docker.io', 'https://registry-1.docker.io:443', 'library/redis'],
@@ -46,6 +52,7 @@ test('what is none of them says what was expected', () => {
     'registry.corp:70000',
     'UPPER/app',
     '-',
+    'bob:hunter2@registry.corp:5000', // credentials, which would not be taken off
   ])
     assert.throws(() => parseTarget(text), /expected an image, HOST:PORT or a URL, got "/, text);
 });

@@ -72,6 +72,14 @@ for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => ending
 process.stdout.on('error', () => process.exit());
 
 const isTty = isatty(1) && process.env['TERM'] !== 'dumb';
+/** A defect of ours. Its properties may hold what was typed or read, passwords among them, so they are not printed. */
+function reportDefect(error: unknown): ExitCode {
+  process.stderr.write(
+    `node-trust: a defect, please report it: ${error instanceof Error ? error.stack : String(error)}\n`,
+  );
+  return 3;
+}
+
 process.exitCode = await main(
   process.argv.slice(2),
   {
@@ -86,4 +94,4 @@ process.exitCode = await main(
     env: process.env,
   },
   ending.signal,
-);
+).catch(reportDefect);

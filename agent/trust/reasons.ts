@@ -154,7 +154,8 @@ export const operationalReasons = {
     severity: 'warning',
     retry: 'content',
     meaning: "A certificate that was taken away is still trusted, since somebody else's file holds it, too.",
-    remedy: 'Remove the named file if nobody else wants it, then run the distribution’s update tool.',
+    remedy:
+      'Remove the named file if nobody else wants it, then run the distribution’s update tool; a runtime that no agent tends is restarted by hand.',
     message: ({ fingerprint, path }: PathArgs & { readonly fingerprint: string }) =>
       `the certificate ${fingerprint} was taken away and is still trusted through ${path}`,
   }),

@@ -197,7 +197,7 @@ test('no part of a private key is printed, as an entry of its own or in a certif
 test('what cannot be read ends with 3 and names the path', async () => {
   const { code, err } = await nodeTrust(['validate', join(folder, 'missing')]);
   assert.equal(code, 3);
-  assert.match(err, /missing could not be read: ENOENT/);
+  assert.match(err, /missing could not be read: no such file or directory\n$/);
   const both = await nodeTrust(['validate', '--json', join(folder, 'missing'), await file('good.pem', corp.pem)]);
   const { accepted, certificates } = JSON.parse(both.out) as { accepted: boolean; certificates: readonly unknown[] };
   assert.deepEqual([both.code, accepted, certificates.length], [3, false, 1], 'and hides no other verdict');

@@ -7,10 +7,15 @@ import { parseArgs } from 'node:util';
 import { loadWith } from './loader.ts';
 import { mutations } from './mutations.ts';
 
+/** A schedule that broke a promise, and the story of its shortest form. */
+export interface Failure {
+  readonly seed: number;
+  readonly story: readonly string[];
+}
+
 export interface Findings {
   readonly schedules: number;
-  /** Seeds of schedules that broke a promise, and the story of the shortest form of each. */
-  readonly failures: readonly { readonly seed: number; readonly story: readonly string[] }[];
+  readonly failures: readonly Failure[];
   /** Over the traces of all. */
   readonly trace: string;
 }
@@ -26,19 +31,30 @@ export interface Task {
 
 const usage = `npm run simulate -- [--runs N] [--from SEED] | --seed N [--calls] [--mutation NAME] | --mutations [--runs N]\n`;
 
+/** A killed agent never cleans up after itself: what its signals hold stays in the memory of the worker, half a megabyte a schedule. */
+const mostOfWorker = 1_000;
+
 /** Splits the seeds over all cores. */
-export async function simulateMany(task: Task): Promise<Findings> {
-  const workers = Math.max(1, Math.min(availableParallelism(), Math.ceil((task.to - task.from) / 50)));
-  const share = Math.ceil((task.to - task.from) / workers);
-  const parts = Array.from({ length: workers }, (_, index) => {
-    const from = task.from + index * share;
-    return runWorker({ ...task, from, to: Math.min(task.to, from + share) });
-  });
-  const found = await Promise.all(parts);
+export async function simulateMany(task: Task, onFailure: (failure: Failure) => void = () => {}): Promise<Findings> {
+  const runs = task.to - task.from;
+  const share = Math.min(mostOfWorker, Math.max(50, Math.ceil(runs / availableParallelism())));
+  const shares = Array.from({ length: Math.ceil(runs / share) }, (_, index) => task.from + index * share);
+  const found = new Map<number, Findings>();
+  const failures: Failure[] = [];
+  const runNext = async (): Promise<void> => {
+    for (let from = shares.shift(); from !== undefined && failures.length < task.enough; from = shares.shift()) {
+      const findings = await runWorker({ ...task, from, to: Math.min(task.to, from + share) });
+      found.set(from, findings);
+      failures.push(...findings.failures);
+      for (const failure of findings.failures) onFailure(failure);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, runNext));
+  const inOrder = [...found].sort(([one], [other]) => one - other).map(([, findings]) => findings);
   return {
-    schedules: found.reduce((sum, { schedules }) => sum + schedules, 0),
-    failures: found.flatMap(({ failures }) => failures),
-    trace: found.map(({ trace }) => trace).join(' '),
+    schedules: inOrder.reduce((sum, { schedules }) => sum + schedules, 0),
+    failures,
+    trace: inOrder.map(({ trace }) => trace).join(' '),
   };
 }
 
@@ -61,7 +77,7 @@ async function work({ from, to, mutation, enough, shrinks }: Task): Promise<Find
     import('node:crypto'),
   ]);
   const traces = createHash('sha256');
-  const failures: { seed: number; story: readonly string[] }[] = [];
+  const failures: Failure[] = [];
   let seed = from;
   for (; seed < to && failures.length < enough; seed += 1) {
     const schedule = drawSchedule(seed);
@@ -83,8 +99,9 @@ async function work({ from, to, mutation, enough, shrinks }: Task): Promise<Find
 async function runSeeds(from: number, runs: number): Promise<boolean> {
   const startedAt = performance.now();
   const task = { from, to: from + runs, mutation: undefined, enough: 3, shrinks: true };
-  const { schedules, failures } = await simulateMany(task);
-  for (const { seed, story } of failures) print(`\nseed ${seed}, as short as it gets:\n${story.join('\n')}\n`);
+  const { schedules, failures } = await simulateMany(task, ({ seed, story }) =>
+    print(`\nseed ${seed}, as short as it gets:\n${story.join('\n')}\n`),
+  );
   print(
     `${schedules} schedules in ${((performance.now() - startedAt) / 1000).toFixed(1)} s, ${failures.length} broke a promise\n`,
   );

@@ -2,10 +2,16 @@
 // claims something checks it first; the first claim that does not hold ends the demo with exit code 1.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import { styleText } from 'node:util';
+import { parseArgs, styleText } from 'node:util';
 import { connect, type Stage, setStage } from './stage.ts';
 
-const keep = process.argv.includes('--keep');
+const { keep, help } = parseArgs({
+  options: { keep: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+}).values;
+if (help) {
+  say('npm run demo [-- --keep]   --keep: leave it running, and tell where to look and what to try');
+  process.exit();
+}
 const startedAt = performance.now();
 /** What OpenSSL says of a chain whose root it does not know (x509v3 verify codes 18 to 21). */
 const unknownAuthority = new Set([
@@ -157,8 +163,9 @@ function explain({ root, kubeconfig, logFile, endpoints, registries }: Stage): v
   their CAs            ${root}/old-ca.pem, ${root}/new-ca.pem
 
   export KUBECONFIG=${kubeconfig}
-  kubectl -n kube-system create secret generic custom-ca-trust-secret --from-file=corp.pem=${root}/old-ca.pem \\
-    --dry-run=client -o yaml | kubectl apply --validate=false -f -
+  ./node-trust secret ${root}/old-ca.pem | kubectl apply --validate=false -f -
+  ./node-trust status
+  NODE_NAME=demo-node ./node-trust doctor --host-root ${root} ${registries.old.url}
   kubectl get node demo-node -o yaml
   curl --cacert ${root}/etc/ssl/certs/ca-certificates.crt ${registries.old.url}/v2/
   kubectl -n kube-system delete secret custom-ca-trust-secret

@@ -57,6 +57,7 @@ const maxFileBytes = 32 * 1024 * 1024;
 
 export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostRoot {
   const { root, onMachine, resolve, resolveParent, linkTarget } = createPathResolver(rootPath, fs);
+  const durable = new Set<string>(); // folders whose own folder was synced since they have been there
 
   async function readFile(path: string): Promise<Uint8Array | 'absent'> {
     const real = await resolve(path);
@@ -204,13 +205,15 @@ export function createHostRoot(rootPath: string, fs: FileSystem = nodeFs): HostR
     return bfree * bsize;
   }
 
-  /** A new folder is durable once the folder that names it is. */
+  /** A new folder is durable once the folder that names it is; who made one that is there may have been killed before that. */
   async function makeFolders(folder: string): Promise<void> {
-    const first = await fs.mkdir(onMachine(folder), { recursive: true, mode: 0o755 });
-    if (first === undefined) return;
-    for (let made = folder; made !== '/' && onMachine(made).length >= first.length; made = posix.dirname(made)) {
-      await syncFolder(posix.dirname(made));
+    const made = await fs.mkdir(onMachine(folder), { recursive: true, mode: 0o755 });
+    if (made === undefined && durable.has(folder)) return;
+    const first = made ?? onMachine(folder);
+    for (let at = folder; at !== '/' && onMachine(at).length >= first.length; at = posix.dirname(at)) {
+      await syncFolder(posix.dirname(at));
     }
+    durable.add(folder);
   }
 
   async function syncFolder(folder: string): Promise<void> {

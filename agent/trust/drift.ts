@@ -60,8 +60,8 @@ export function findDrift(
   }
   const left = store.derived.filter((name) => !wanted.has(name) && !proven.has(name) && !anchors.has(name));
   const unfound = settled.filter(({ fingerprint }) => {
-    const name = anchorName(fingerprint);
-    return isIntact(fingerprint, name) && store.bundle.has(fingerprint) && !store.indexed.has(fingerprint);
+    const isHeld = isIntact(fingerprint, anchorName(fingerprint)) && store.bundle.has(fingerprint);
+    return !isOwnRebuild && isHeld && !store.indexed.has(fingerprint);
   });
   return [
     ...spoiled,
@@ -86,7 +86,9 @@ export function judgeDrift(
   readonly repairs: Repairs;
 } {
   const isYoung = (at: string): boolean => Math.abs(now.getTime() - Date.parse(at)) < windowMs;
-  const young = Object.entries(repairs).map(([path, times]) => [path, times.filter(isYoung)] as const);
+  // What lies ahead was recorded by a clock that was set back since: nothing is left alone for longer than from now on.
+  const atMostNow = (at: string): string => new Date(Math.min(Date.parse(at), now.getTime())).toISOString();
+  const young = Object.entries(repairs).map(([path, times]) => [path, times.filter(isYoung).map(atMostNow)] as const);
   const known = new Map(young.filter(([, times]) => times.length > 0));
   const isFought = ({ path }: Drift): boolean => (known.get(path)?.length ?? 0) >= maxRepairs;
   const [fought, repaired] = [drifts.filter(isFought), drifts.filter((drift) => !isFought(drift))];

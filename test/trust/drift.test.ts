@@ -82,6 +82,7 @@ test('what is being added or taken away, and a rebuild of ours that did not end,
   assert.deepEqual(find(unproven), [], 'taken out of the source before it was proven');
   const rebuild = { bundle: desired.digest, at: fixedNow.toISOString(), before: 'process' };
   assert.deepEqual(find(observed({ bundle: new Set() }, { rebuild })), []);
+  assert.deepEqual(find(observed({ indexed: new Set() }, { rebuild })), [], 'taken out of the index by us');
 });
 
 const drift: Drift = { kind: 'bundle', path: '/bundle', seen: 'as an example' };
@@ -109,4 +110,7 @@ test('a path is repaired at most five times within any ten minutes, whatever the
 test('a clock that was set back does not leave a path alone for longer', () => {
   const times = Array.from({ length: 5 }, () => new Date(fixedNow.getTime() + 86_400_000).toISOString());
   assert.deepEqual(judgeDrift([drift], { '/bundle': times }, fixedNow).fought, []);
+  const ahead = times.map(() => new Date(fixedNow.getTime() + 60_000).toISOString());
+  const { fought, until } = judgeDrift([drift], { '/bundle': ahead }, fixedNow);
+  assert.deepEqual([fought.length, until], [1, new Date(fixedNow.getTime() + 600_000)]);
 });

@@ -12,7 +12,7 @@ import { createRepairs } from './promises/repairs.ts';
 import { createRestarts } from './promises/restarts.ts';
 import { createWanted, type Wanted } from './promises/wanted.ts';
 import type { RuntimeProcess } from './service.ts';
-import { bundledPrints, type Prints, standingPrints } from './store-views.ts';
+import { bundledPrints, ownAnchors, type Prints, standingPrints } from './store-views.ts';
 
 export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   readonly broken: Broken | undefined;
@@ -85,7 +85,9 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
 
   function forget(): void {
     for (const judge of [proof, restarts, additions, repairs]) judge.forget();
-    for (const print of wanted.everGood) if (!wanted.desired.has(print)) court.exempt.add(print);
+    // Withdrawn, or taken away by a rollback: nothing says any more that it is not somebody else's.
+    const anchors = ownAnchors(disk);
+    for (const print of wanted.everGood) if (!wanted.desired.has(print) || !anchors.has(print)) court.exempt.add(print);
   }
 
   function disturbed(): void {

@@ -98,7 +98,7 @@ async function work({ from, to, mutation, enough, shrinks }: Task): Promise<Find
 
 async function runSeeds(from: number, runs: number): Promise<boolean> {
   const startedAt = performance.now();
-  const task = { from, to: from + runs, mutation: undefined, enough: 3, shrinks: true };
+  const task = { from, to: from + runs, mutation: undefined, enough: 10, shrinks: true };
   const { schedules, failures } = await simulateMany(task, ({ seed, story }) =>
     print(`\nseed ${seed}, as short as it gets:\n${story.join('\n')}\n`),
   );

@@ -95,7 +95,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       const knownAt = Math.max(lastTold.get(path) ?? 0, proven);
       if (court.meddledAt <= knownAt) breaks('what is told as a repair is one', `${message}, and nobody was there`);
       lastTold.set(path, moment);
-      const times = add(told, path, ms);
+      const times = add(told, path, Math.min(ms, wallMs())); // the clock may have been set back in this pass
       const first = times.at(-maxRepairs - 1);
       if (first !== undefined && Math.abs(wallMs() - first) < windowMs)
         breaks('a path that is fought over is left alone', `${path} was repaired once more`);

@@ -221,7 +221,9 @@ function printOutcome(
     terminal.out(`${JSON.stringify({ ...facts, ...details }, null, 2)}\n`);
     return;
   }
-  printFindings(status.findings, terminal);
+  // The message tells the first of them, with its remedy.
+  const others = status.findings.filter((finding) => !message.includes(describeFinding(finding)));
+  printFindings(others, terminal);
   for (const warning of status.warnings) terminal.out(`warning: ${warning}\n`);
   terminal.out(`${state}${reason && ` (${reason})`}: ${message}\n`);
 }

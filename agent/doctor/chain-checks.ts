@@ -63,7 +63,7 @@ export function tellFault(fault: ChainFault, server: Server, evidence: readonly 
     case 'self-signed-leaf':
       return broken('SelfSignedLeaf', 'the certificate signed itself', evidence, values);
     case 'intermediate-missing': {
-      const from = fault.source === undefined ? [] : [`it is to be had at ${fault.source}`];
+      const from = fault.source === undefined ? [] : [`it can be fetched from ${fault.source}`];
       const summary = `the server does not send its intermediate ${fault.issuer}`;
       return broken('IntermediateMissing', summary, [...evidence, ...from], values);
     }

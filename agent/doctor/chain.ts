@@ -170,7 +170,7 @@ function judgeGap(path: readonly X509Certificate[]): readonly ChainFault[] {
   return isIntermediate ? [{ kind: 'intermediate-missing', issuer: nameOf(leaf.issuer), source }] : [];
 }
 
-/** A leaf alone does not tell whether its issuer is a root. One says where its issuer is to be had, or has such a name. */
+/** A leaf alone does not tell whether its issuer is a root. One says where its issuer can be fetched, or has such a name. */
 const intermediateName =
   /\b(?:inter(?:mediate)?|issuing|issuer|sub(?:ordinate)?(?:[ -]?ca)?|(?:tls|ssl|server|policy)[ -]ca)\b/i;
 

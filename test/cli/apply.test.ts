@@ -90,6 +90,7 @@ test('a rejected file changes nothing, prints the remedy and ends with 1', async
   const { code, out } = await nodeTrust(['apply', '--file', bad, '--host-root', sandbox.root]);
   assert.equal(code, 1);
   assert.match(out, /^Rejected \(CrlfLineEndings\): .*dos2unix/m);
+  assert.equal(out.split('dos2unix').length, 2, 'each fault is told once');
   assert.equal(await bundleOf(sandbox), before);
 });
 

@@ -86,12 +86,13 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const twice = (await host.readLeftovers()).filter(({ fingerprint }) => ours.has(fingerprint));
   // What is only kept was not asked for: whose it is may be found out later.
   if (aim !== 'keep') await host.facts.update({ source: decision.memory, ...(local !== undefined && { local }) });
+  const untold = await host.retell(observed, signal);
 
   const prove = async (before: Observation): Promise<Outcome> => {
     const { steps, after, repaired, ...work } = await carryOut(decision, before, host, context, signal);
     const warnings = [
       ...(loss === undefined ? [] : [loss]),
-      ...work.warnings,
+      ...new Set([...untold, ...work.warnings]),
       ...after.store.stillTrusted.map((found) => describeForeign('StillTrusted', found)),
       ...twice.map((found) => describeForeign('TrustedTwice', found)),
     ];

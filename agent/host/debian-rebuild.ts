@@ -8,15 +8,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
 import type { Certificate } from '../trust/certificate.ts';
 import { type AnchorName, anchorName } from '../trust/observation.ts';
-import type { CommandOutput, Commands } from './commands.ts';
+import { type HookParts, linkOf, tellHooks } from './debian-hooks.ts';
 import { type Input, isOurs, readInputs, refuseBroken } from './debian-inputs.ts';
 import type { StageParts } from './debian-stage.ts';
 import { stageFolder } from './facts.ts';
 import { type BundleReading, findFault, type Rebuilt, readBundle, readBundleFile } from './trust-store.ts';
 
-export interface RebuildParts extends StageParts {
-  readonly commands: Commands;
-  readonly storeFolder: string;
+export interface RebuildParts extends StageParts, HookParts {
   /** Options that lead the tool to the store, where it is not at its own place. */
   readonly places: Readonly<Record<string, string>>;
 }
@@ -25,8 +23,6 @@ const tool = 'update-ca-certificates';
 const toolRuns = 3;
 /** The tool adds a certificate every 10 ms or so. */
 const stillMs = 1_000;
-const hooksFolder = '/etc/ca-certificates/update.d';
-const hookTimeoutMs = 120_000;
 const builtBundle = `${stageFolder}/ca-certificates.crt`;
 
 /** `certificates` are ours that stay, `withdrawn` the anchors of ours that went. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
@@ -39,19 +35,15 @@ export async function rebuildDebianStore(
   const { root, bundlePath } = parts;
   refuseBroken((await readInputs(root)).filter(({ path }) => !isOurs(path)));
   const before = await readBundleFile(root, bundlePath);
-  const { version, after, warnings } = await rebuildWhole(parts, certificates, withdrawn, signal);
+  const { version, after, untold } = await rebuildWhole(parts, certificates, withdrawn, signal);
   const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
   const left = gone.filter((fingerprint) => !withdrawn.includes(anchorName(fingerprint)));
   const ofOthers = left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
-  return { version, warnings: [...ofOthers, ...warnings] };
+  return { version, warnings: ofOthers, untold };
 }
 
-interface Whole {
-  /** Of the file that `after` was read from. */
-  readonly version: string;
+interface Whole extends Pick<Rebuilt, 'version' | 'untold'> {
   readonly after: BundleReading;
-  /** What the hooks that failed have said. */
-  readonly warnings: readonly string[];
 }
 
 /**
@@ -81,21 +73,21 @@ async function rebuildWhole(
       const come = [...linked].flatMap(([name, target]) => (linkedBefore.get(name) === target ? [] : [name]));
       const went = [...linkedBefore.keys()].filter((name) => !linked.has(name));
       // Ours are told each time, since nobody knows what a run that was cut off has told.
-      const changes = { come: [...come, ...ours.map(linkOf)], went: [...went, ...withdrawn.map(linkOf)] };
-      const warnings = await tellHooks(parts, changes, signal);
+      const untold = await tellHooks(
+        parts,
+        [...come, ...ours.map(linkOf)],
+        [...went, ...withdrawn.map(linkOf)],
+        signal,
+      );
       const version = await root.versionOf(bundlePath);
       const after = await readBundleFile(root, bundlePath);
       fault = findMissing(after, certificates, inputs);
-      if (fault === undefined) return { version, after, warnings };
+      if (fault === undefined) return { version, after, untold };
     }
     if (run < toolRuns) continue;
     if (fault === undefined) throw new AgentError('ToolFailed', { tool, evidence: stuck ?? '' });
     throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
   }
-}
-
-function linkOf(name: AnchorName): string {
-  return `${name}.pem`;
 }
 
 /** What the tool took from nowhere would never be taken away; or its file was removed while the tool ran. */
@@ -160,41 +152,6 @@ async function removeLeftover(
   const holdsWithdrawn = [...fingerprints].some((fingerprint) => withdrawn.includes(anchorName(fingerprint)));
   // Nobody has written to it while all of ours was made.
   if (holdsWithdrawn && (await root.versionOf(path)) === version) await root.remove(path);
-}
-
-/**
- * As the tool runs them: each that run-parts(8) lists gets a line for each link, `+` or `-`. One that fails is told, and no failure
- * of ours.
- */
-async function tellHooks(
-  { root, commands, storeFolder, placeOf }: RebuildParts,
-  { come, went }: { readonly come: readonly string[]; readonly went: readonly string[] },
-  signal: AbortSignal,
-): Promise<readonly string[]> {
-  const entries = await root.readFolder(hooksFolder);
-  if (entries === 'absent' || entries.length === 0) return [];
-  const lines = (sign: '+' | '-', names: readonly string[]): readonly string[] =>
-    [...new Set(names)]
-      .filter((name) => name.endsWith('.pem'))
-      .map((name) => `${sign}${commands.pathOf(storeFolder)}/${name}\n`);
-  const input = [...lines('+', come), ...lines('-', went)].join('');
-  const limits = { timeoutMs: hookTimeoutMs };
-  const warnings: string[] = [];
-  const attempt = async (work: Promise<CommandOutput>): Promise<string> => {
-    try {
-      return (await work).stdout;
-    } catch (error) {
-      if (!(error instanceof AgentError)) throw error;
-      warnings.push(`a hook of ${tool} was not told of the change: ${error.message}`);
-      return '';
-    }
-  };
-  const folder = await placeOf(hooksFolder);
-  const listed = await attempt(commands.run('run-parts', ['--test', '--', folder], limits, signal));
-  for (const hook of listed.split('\n').filter(Boolean)) {
-    await attempt(commands.run(hook, [], { ...limits, input }, signal));
-  }
-  return warnings;
 }
 
 /** As many as a person reads. */

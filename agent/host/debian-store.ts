@@ -15,6 +15,7 @@ import {
   type StoreObservation,
 } from '../trust/observation.ts';
 import type { Commands } from './commands.ts';
+import { linkOf, tellHooks } from './debian-hooks.ts';
 import { createDebianIndex } from './debian-index.ts';
 import {
   anchorPath,
@@ -151,9 +152,9 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     }
   }
 
-  const parts = { root, bundlePath, placeOf, runTool };
+  const parts = { root, commands, storeFolder, bundlePath, placeOf, runTool };
   return {
-    places: { bundlePath, anchorPath, linkPath: (name) => posix.join(storeFolder, `${name}.pem`) },
+    places: { bundlePath, anchorPath, linkPath: (name) => posix.join(storeFolder, linkOf(name)) },
     watched: [anchorsFolder, bundlePath],
     folders: [anchorsFolder, storeFolder],
     observe,
@@ -165,7 +166,8 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     reindex: index.mend,
     rebuild: async (certificates, withdrawn, signal) => {
       const places = commands.way === 'sandbox' ? await redirect() : {};
-      return rebuildDebianStore({ ...parts, commands, storeFolder, places }, certificates, withdrawn, signal);
+      return rebuildDebianStore({ ...parts, places }, certificates, withdrawn, signal);
     },
+    retell: (present, withdrawn, signal) => tellHooks(parts, present.map(linkOf), withdrawn.map(linkOf), signal),
   };
 }

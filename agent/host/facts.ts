@@ -31,6 +31,8 @@ export interface Facts {
   readonly repairs?: Repairs;
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
   readonly withdrawn?: readonly AnchorName[];
+  /** Not all who feed other stores from this one could be told of the last rebuild. */
+  readonly untold?: true;
   /** The pool was disabled and taking the trust away has begun. */
   readonly leaving?: true;
 }
@@ -150,5 +152,6 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
     (value) => typeof value === 'object' && value !== null && Object.values(value).every((times) => list(time)(times)),
   ],
   ['withdrawn', list(anchor)],
+  ['untold', (value) => value === true],
   ['leaving', (value) => value === true],
 ]);

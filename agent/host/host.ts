@@ -34,6 +34,8 @@ export interface Host {
   readBootList(): Promise<ReadonlySet<AnchorName> | undefined>;
   /** Certificates that lie there from AKS's retired preview, with their files. */
   readLeftovers(): ReturnType<typeof readAksLeftovers>;
+  /** Tells whoever could not be told of the last rebuild; answers with warnings. */
+  retell(observed: Observation, signal: AbortSignal): Promise<readonly string[]>;
   /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
   sweep(): Promise<void>;
   /** A glance does for a pass with nothing to do; a proof asks the service manager. */
@@ -101,9 +103,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
       // With what earlier rebuilds have taken away, since nobody knows how far one got that failed or was cut off.
       const { withdrawn: earlier = [] } = await facts.read();
       const gone = [...new Set([...earlier, ...withdrawn])];
-      const { version, warnings } = await store.rebuild(certificates, gone, signal);
+      const { version, warnings, untold } = await store.rebuild(certificates, gone, signal);
       await noteRebuild({ version });
-      return warnings;
+      await facts.update({ untold: untold.length > 0 || undefined });
+      return [...warnings, ...untold];
     },
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
@@ -182,6 +185,14 @@ export async function openHost(options: HostOptions): Promise<Host> {
     },
     readBootList: () => readBootList(root),
     readLeftovers: () => readAksLeftovers(root),
+    async retell({ store: { anchors } }, signal) {
+      const { untold: isDue, withdrawn = [] } = await facts.read();
+      if (isDue === undefined) return [];
+      const present = anchors.map(({ name }) => name);
+      const untold = await store.retell(present, withdrawn, signal);
+      await facts.update({ untold: untold.length > 0 || undefined });
+      return untold;
+    },
     async observe(look, signal) {
       const { runtime: known, withdrawn = [] } = await facts.read();
       const observed = await store.observe(withdrawn);

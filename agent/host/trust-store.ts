@@ -28,6 +28,12 @@ export interface TrustStore {
     withdrawn: readonly AnchorName[],
     signal: AbortSignal,
   ): Promise<Rebuilt>;
+  /** Tells whoever feeds another store from this one what of ours is there and what has gone; answers as `untold` of {@link Rebuilt}. */
+  retell(
+    present: readonly AnchorName[],
+    withdrawn: readonly AnchorName[],
+    signal: AbortSignal,
+  ): Promise<readonly string[]>;
 }
 
 export interface Rebuilt {
@@ -35,6 +41,8 @@ export interface Rebuilt {
   readonly version: string;
   /** Foreign certificates that left with their own input. */
   readonly warnings: readonly string[];
+  /** Why somebody who feeds another store from this one could not be told. */
+  readonly untold: readonly string[];
 }
 
 export interface BundleReading {

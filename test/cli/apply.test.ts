@@ -150,6 +150,32 @@ test('what a killed agent left under temporary names is swept away, and nothing 
   }
 });
 
+test('a hook that failed is told again with each pass until it has taken it, and then no more', async () => {
+  await using sandbox = await createSandbox();
+  const hook = '/etc/ca-certificates/update.d/key-store';
+  const told = '/told';
+  await sandbox.write(told, '');
+  const script = (end: string): string => `#!/bin/sh\ncat >> '${sandbox.at(told)}'\n${end}\n`;
+  const applyOnce = async (): Promise<{ readonly out: string; readonly lines: string }> => {
+    await sandbox.write(told, '');
+    const { out, code } = await nodeTrust(['apply', '--file', cas, '--host-root', sandbox.root]);
+    assert.equal(code, 0, 'a key store of somebody else is no failure of ours');
+    return { out, lines: await sandbox.read(told) };
+  };
+  const name = nameOf(corp);
+  await sandbox.write(hook, script('echo no key store >&2; exit 3'), 0o755);
+  for (const time of ['first', 'second']) {
+    const { out, lines } = await applyOnce();
+    assert.match(out, /^warning: a hook of update-ca-certificates failed.* no key store$/m, time);
+    assert.match(lines, new RegExp(`^\\+\\S+/${name}.pem$`, 'm'), time);
+  }
+  await sandbox.write(hook, script(''), 0o755);
+  const mended = await applyOnce();
+  assert.match(mended.lines, new RegExp(`${name}.pem`));
+  assert(!mended.out.includes('warning'), mended.out);
+  assert.equal((await applyOnce()).lines, '');
+});
+
 test("remove leaves the machine's own certificates, and with --all takes them and what installs them", async () => {
   await using node = await createSandbox({ roots: 1 });
   const own = [1, 2].map((number) => createCertificate({ subject: `Own ${number}` }));

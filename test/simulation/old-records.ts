@@ -13,6 +13,7 @@ const newer: ReadonlySet<string> = new Set([
   'retryMark',
   'restarted',
   'undoing',
+  'untold',
 ]);
 
 /** Answers whether there are records. */

@@ -92,7 +92,8 @@ export async function carryOut(
     }
     const failure = carried.kind === 'failed' ? carried.error : undefined;
     await noteHeld(failure, digestWorld(desired, after), host, retryMark);
-    if (failure === undefined) {
+    // Whatever has failed after the store, that was repaired.
+    if (failure === undefined || planTrust(desired, after).every((step) => 'unit' in step)) {
       drifts.push(...repaired);
       await host.facts.update({ repairs });
     }

@@ -322,6 +322,20 @@ test('a repair that fails is none: it is told as the failure that it is, and tri
   assert.deepEqual([outcome(passed), passed.repaired.length], [['Synced', ''], 1]);
 });
 
+test('a repair of the store is told and counted, too, where the runtime is down', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  await node.runtime.systemctl('stop', unit);
+  const passes: Passed[] = [];
+  for (let at = 1; at <= 6; at += 1) {
+    await node.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+    passes.push(await pass(node, present(corp), { at, healthTimeoutMs: 1 }));
+  }
+  const repaired = passes.map((passed) => [outcome(passed)[1], passed.repaired.length]);
+  const down = ['RuntimeUnhealthy', 1];
+  assert.deepEqual(repaired, [down, down, down, down, down, ['DriftFight', 0]]);
+});
+
 test('a bundle that somebody rebuilds again and again without us is left alone, too', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp));

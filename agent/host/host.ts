@@ -10,6 +10,7 @@ import {
   anchorName,
   type Observation,
   type RuntimeFacts,
+  type RuntimeMark,
   type RuntimeRecord,
   trustedNow,
 } from '../trust/observation.ts';
@@ -75,6 +76,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const facts = createFactsFile(root);
   /** The process that was found to serve. Whoever is started after it is asked again. */
   let served: string | undefined;
+  /** Who ran before our restart, until it is known what the process after it has loaded. */
+  let restartedFrom: RuntimeMark | undefined;
 
   const execute: { readonly [K in Step['kind']]: Executor<K> } = {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
@@ -116,6 +119,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       const before = await runtime.mark(signal);
       if (stale !== undefined && before !== stale) return 'outdated';
       await noteRuntime({ restarted: { bundle, at: now().toISOString(), before, version } });
+      restartedFrom = before;
       return runtime.restart(before, signal);
     },
     'await-healthy': async (_, signal) => {
@@ -126,16 +130,17 @@ export async function openHost(options: HostOptions): Promise<Host> {
       const { runtime: known, withdrawn = [] } = await facts.read();
       if (invocationId !== served && invocationId !== known.loaded?.invocationId) return 'outdated';
       const found = await store.version();
-      const record = await withBoot(known, root, found);
+      const { rebuild, rewritten } = await withBoot(known, root, found);
+      const isUntouched = found === (version ?? rebuild?.version);
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
       // if the store is whole.
-      const isKnown =
-        found === (version ?? record.rebuild?.version) ||
-        (record.rewritten === bundle && (await isWhole(bundle, withdrawn)));
-      const { rebuild } = record;
-      await noteRuntime(
-        isKnown ? { rebuild, loaded: { invocationId, bundle, version: found } } : { rewritten: bundle },
-      );
+      const isKnown = isUntouched || (rewritten === bundle && (await isWhole(bundle, withdrawn)));
+      const isOurStart = restartedFrom !== undefined && invocationId !== restartedFrom;
+      restartedFrom = undefined;
+      await noteRuntime({
+        ...(isKnown && { rebuild, loaded: { invocationId, bundle, version: found } }),
+        ...(isOurStart && { rewritten: isUntouched ? undefined : bundle }),
+      });
       if (isKnown) await root.remove(bootRecord);
       return isKnown ? [] : [`somebody wrote the store meanwhile: what ${unit} loaded is not known`];
     },

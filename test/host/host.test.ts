@@ -141,6 +141,25 @@ test('a store that somebody writes while the runtime is restarted proves nothing
   );
 });
 
+test('what somebody writes beside a start that is not ours tells nothing of the starts to come', async () => {
+  await using node = await createNode();
+  const host = await openSandbox(node);
+  const runAndWrite = async (): Promise<readonly string[]> => {
+    const plan = await planFor(host, [one]);
+    for (const step of plan) {
+      if (step.kind === 'note-loaded') await updateStore(node.root);
+      const warnings = await host.apply(step, signal);
+      if (step.kind === 'note-loaded') assert.match(String(warnings), /is not known/);
+    }
+    return plan.map(({ kind }) => kind);
+  };
+  await reach(node, [one]);
+  await node.runtime.systemctl('restart', 'containerd.service');
+  assert.deepEqual(await runAndWrite(), ['await-healthy', 'note-loaded']);
+  assert.deepEqual(await runAndWrite(), ['restart-runtime', 'await-healthy', 'note-loaded']);
+  assert.deepEqual((await reach(node, [one])).steps, ['restart-runtime', 'await-healthy', 'note-loaded']);
+});
+
 test('a store that somebody writes right after the process was named proves nothing of it', async () => {
   await using node = await createNode();
   const host = await openSandbox(node);

@@ -169,14 +169,16 @@ function relink(disk: Disk, path: string, entries: readonly Entry[]): void {
   }
 }
 
-/** The certificates that a look-up in the folder finds: HASH.0, HASH.1 and so on until one is missing or leads nowhere. */
-export function lookUp(disk: Disk, folder: string): ReadonlySet<string> {
+/** The certificates that a look-up in the folder finds: HASH.0, HASH.1 and so on until one is missing or leads nowhere; without those through links to `ignored`. */
+export function lookUp(disk: Disk, folder: string, ignored?: string): ReadonlySet<string> {
   const found = new Set<string>();
   for (const hash of hashes) {
     for (let number = 0; ; number += 1) {
-      const [certificate] = readCertificates(disk.read(`${folder}/${hash}.${number}`));
+      const path = `${folder}/${hash}.${number}`;
+      const [certificate] = readCertificates(disk.read(path));
       if (certificate === undefined) break;
-      found.add(certificate.fingerprint);
+      const link = disk.find(path);
+      if (link?.kind !== 'link' || link.target !== ignored) found.add(certificate.fingerprint);
     }
   }
   return found;

@@ -89,7 +89,8 @@ export function createChanges(options: ChangesOptions): JudgeChange {
     if (!isNaming) return change();
     if (holder !== undefined && !holder.isDead && holder !== suspect) breaks('one agent at a time', `${call} ${path}`);
     holder = suspect;
-    const before = lookUp(disk, storeFolder);
+    // A bundle that somebody has torn down to one certificate is a file like any other to `openssl rehash`, which links it.
+    const before = lookUp(disk, storeFolder, path === bundlePath ? posix.basename(bundlePath) : undefined);
     const standing = linkedPrints(disk);
     change();
     const name = posix.basename(path);

@@ -50,7 +50,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
   };
 
   function judgeFight(suspect: Suspect, message: string): void {
-    if (suspect.lookedAt < court.clockSetAt) return;
+    if ((begins.get(suspect)?.moment ?? 0) < court.clockSetAt) return;
     const [, path = '', until = ''] = /^(\S+) is changed .* left alone until (\S+?);/.exec(message) ?? [];
     if (!(Date.parse(until) <= wallMs() + windowMs)) breaks('a fight is taken up again', message);
     if (clock.elapsedMs() - clockSetMs < clockMs) return;
@@ -95,7 +95,8 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       const knownAt = Math.max(lastTold.get(path) ?? 0, proven);
       if (court.meddledAt <= knownAt) breaks('what is told as a repair is one', `${message}, and nobody was there`);
       lastTold.set(path, moment);
-      const times = add(told, path, Math.min(ms, wallMs())); // the clock may have been set back in this pass
+      if (moment < court.clockSetAt) return; // by which clock it was counted nobody knows
+      const times = add(told, path, ms);
       const first = times.at(-maxRepairs - 1);
       if (first !== undefined && Math.abs(wallMs() - first) < windowMs)
         breaks('a path that is fought over is left alone', `${path} was repaired once more`);

@@ -156,6 +156,7 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
     },
     bootRan(removed) {
       const anchors = ownAnchors(disk);
+      for (const print of anchors) everGood.add(print); // of a file that was good then, perhaps before any agent ran
       const stays = (print: string): boolean => anchors.has(print) || !removed.includes(anchorNameOf(print));
       believe({ ofFile: new Set([...believed.ofFile].filter(stays)) });
     },

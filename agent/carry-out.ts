@@ -3,15 +3,16 @@
 // that no restart and no rebuild is tried again in a world that has not changed.
 
 import { AgentError } from './errors.ts';
-import type { Facts } from './host/facts.ts';
+import { type Facts, limitWithdrawn } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import { type Aims, endRollBack, type Means, rollBack } from './roll-back.ts';
 import type { TrustBundle } from './trust/bundle.ts';
+import type { Certificate } from './trust/certificate.ts';
 import type { Decision } from './trust/desired.ts';
-import { type Drift, findDrift, judgeDrift, maskDrift, type Repairs, type StorePlaces } from './trust/drift.ts';
+import { type Drift, planAgainstDrift } from './trust/drift.ts';
 import { type AnchorName, anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
-import { planTrust, type Step } from './trust/plan.ts';
+import { isHarmless, planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type Status, sentence, type Undoing } from './trust/status.ts';
 
@@ -45,7 +46,7 @@ export async function carryOut(
     return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired: drifts };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
-  let facts = await remember(host, before, context.retryMark);
+  let facts = await remember(desired, before, host, context.retryMark);
   const { retryMark = '', undoing } = facts;
   const aims: Aims = { desired, proven: new Set(facts.proven), retryMark };
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
@@ -113,56 +114,31 @@ type RestartAt = () => Promise<Date>;
 /** For whoever has written the store while the runtime started to come to an end. */
 const settleMs = 15_000;
 
-/** The plan, and which part of it repairs what somebody else did; without what is left to him, and then without the runtime. */
-function planAgainstDrift(
-  desired: TrustBundle,
-  observed: Observation,
-  { proven, withdrawn, repairs: known }: Facts,
-  places: StorePlaces,
-  now: Date,
-): DriftPlan {
-  const drifts = findDrift(desired, { proven: new Set(proven), withdrawn: new Set(withdrawn) }, observed, places);
-  if (drifts.length === 0)
-    return { plan: planTrust(desired, observed), repaired: [], fight: undefined, repairs: known };
-  const { repaired, fought, until, repairs } = judgeDrift(drifts, known ?? {}, now);
-  const [first] = fought;
-  if (first === undefined) return { plan: planTrust(desired, observed), repaired, fight: undefined, repairs };
-  const fight = { kind: 'fought', path: first.path, seen: first.seen, until } as const;
-  if (fought.some(({ kind }) => kind === 'bundle')) return { plan: [], repaired: [], fight, repairs: known };
-  const masked = maskDrift(desired, observed, fought);
-  const plan = planTrust(masked.desired, masked.observed).filter((step) => !('unit' in step));
-  // Without a change of ours, a rebuild would do no more than take what is left alone out of the bundle.
-  const changes = plan.some(({ kind }) => kind === 'stage-store');
-  return { plan: changes ? plan : plan.filter(isHarmless), repaired, fight, repairs };
-}
-
-interface DriftPlan {
-  readonly plan: readonly Step[];
-  readonly repaired: readonly Drift[];
-  readonly fight: Extract<Carried, { kind: 'fought' }> | undefined;
-  /** To be noted once it is carried out: a repair that has failed is none. */
-  readonly repairs: Repairs | undefined;
-}
-
 /**
  * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
- * it; a wish to try again that cannot be read is the last that could be.
+ * it; what of that is to go, since somebody else, or the boot, may take the anchor away before us; a wish to try again that
+ * cannot be read is the last that could be.
  */
-async function remember(host: Host, before: Observation, retryMark: string | undefined): Promise<Facts> {
-  const { proven } = await host.facts.read();
-  const found = (): readonly AnchorName[] =>
-    trustedNow(before, []).certificates.map(({ certificate }) => anchorName(certificate.fingerprint));
+async function remember(
+  { certificates }: TrustBundle,
+  { store }: Observation,
+  host: Host,
+  retryMark: string | undefined,
+): Promise<Facts> {
+  const namesOf = (some: readonly Pick<Certificate, 'fingerprint'>[]): readonly AnchorName[] =>
+    some.map(({ fingerprint }) => anchorName(fingerprint));
+  const { proven: known, withdrawn: before = [] } = await host.facts.read();
+  const proven = known ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
+  const wanted = new Set(namesOf(certificates));
+  const there = new Set(namesOf(store.anchors.flatMap(({ certificate }) => certificate ?? [])));
+  const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
+  const going = proven.filter((name) => !wanted.has(name) && !gone.includes(name));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
-  return host.facts.update({ proven: proven ?? found(), ...wish });
+  return host.facts.update({ proven, withdrawn: limitWithdrawn([...gone, ...going]), ...wish });
 }
 
 function restarts({ kind }: Step): boolean {
   return kind === 'restart-runtime';
-}
-
-/** What disturbs nobody is done in a world, too, in which something else has failed. */
-function isHarmless({ kind }: Step): boolean {
-  return kind === 'note-loaded' || kind === 'await-healthy' || kind === 'unindex' || kind === 'reindex';
 }
 
 async function carryOutOnce(

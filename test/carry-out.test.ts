@@ -236,6 +236,18 @@ test('what somebody else has changed is repaired and told, and costs no restart'
   assert.deepEqual((await pass(node, present(corp))).repaired, [], 'a withdrawal is no drift');
 });
 
+test('what somebody takes away just before it is withdrawn does not come back with an old bundle either', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  const old = await node.read(bundle);
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+  await node.remove(`/etc/ssl/certs/${nameOf(corp)}.pem`);
+  assert.deepEqual(outcome(await pass(node, present(next))), ['Synced', '']);
+  await node.write(bundle, old);
+  assert.deepEqual(outcome(await pass(node, present(next))), ['Synced', '']);
+  assert(!(await node.read(bundle)).includes(corp.pem));
+});
+
 test('a certificate that is taken out and put back before anything was proven is an addition, and no drift', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

@@ -48,6 +48,14 @@ export interface FactsFile {
   forget(): Promise<void>;
 }
 
+/** More than a set has certificates; an older one would have to come back from an older backup. */
+const maxWithdrawn = 64;
+
+/** The last ones, as the facts have them. */
+export function limitWithdrawn(names: readonly AnchorName[]): Facts['withdrawn'] {
+  return names.length === 0 ? undefined : names.slice(-maxWithdrawn);
+}
+
 const noFacts: Facts = { runtime: {} };
 
 export function createFactsFile(root: HostRoot): FactsFile {

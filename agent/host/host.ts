@@ -19,7 +19,7 @@ import { readAksLeftovers } from './aks-leftovers.ts';
 import { bootRecord, readBootList, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
-import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
+import { createFactsFile, type FactsFile, limitWithdrawn, stageFolder, stateFolder } from './facts.ts';
 import { type HostRoot, isTemporary } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 
@@ -47,9 +47,6 @@ export interface Host {
    */
   apply(step: Step, signal: AbortSignal): Promise<readonly string[] | 'outdated'>;
 }
-
-/** More than a set has certificates; an older one would have to come back from an older backup. */
-const maxWithdrawn = 64;
 
 export interface HostOptions {
   readonly root: HostRoot;
@@ -99,7 +96,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     },
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': async ({ name }) => {
-      await noteWithdrawn((names) => [...names.filter((known) => known !== name), name].slice(-maxWithdrawn));
+      await noteWithdrawn((names) => [...names.filter((known) => known !== name), name]);
       await store.removeAnchor(name);
     },
     'rebuild-store': async ({ certificates, withdrawn }, signal) => {
@@ -156,8 +153,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
 
   async function noteWithdrawn(change: (names: readonly AnchorName[]) => readonly AnchorName[]): Promise<void> {
     const before = (await facts.read()).withdrawn ?? [];
-    const after = change(before);
-    await facts.update({ withdrawn: after.length === 0 ? undefined : after });
+    await facts.update({ withdrawn: limitWithdrawn(change(before)) });
   }
 
   async function noteRebuild(change: Partial<NonNullable<Observation['record']['rebuild']>>): Promise<void> {

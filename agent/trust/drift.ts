@@ -3,6 +3,8 @@
 
 import { createBundle, type TrustBundle } from './bundle.ts';
 import { type AnchorName, anchorName, type Observation } from './observation.ts';
+import { isHarmless, planTrust, type Step } from './plan.ts';
+import type { Carried } from './report.ts';
 
 export interface Drift {
   readonly kind: 'anchor' | 'bundle' | 'link';
@@ -25,6 +27,46 @@ export type Repairs = Readonly<Record<string, readonly string[]>>;
 
 const windowMs = 10 * 60_000;
 const maxRepairs = 5;
+
+/** What the records say of it. */
+export interface Remembered {
+  /** Our anchors when all was proven last. */
+  readonly proven?: readonly AnchorName[];
+  /** What was taken away by us. */
+  readonly withdrawn?: readonly AnchorName[];
+  readonly repairs?: Repairs;
+}
+
+export interface DriftPlan {
+  readonly plan: readonly Step[];
+  readonly repaired: readonly Drift[];
+  readonly fight: Extract<Carried, { kind: 'fought' }> | undefined;
+  /** To be noted once it is carried out: a repair that has failed is none. */
+  readonly repairs: Repairs | undefined;
+}
+
+/** The plan, and which part of it repairs what somebody else did; without what is left to him, and then without the runtime. */
+export function planAgainstDrift(
+  desired: TrustBundle,
+  observed: Observation,
+  { proven, withdrawn, repairs: known }: Remembered,
+  places: StorePlaces,
+  now: Date,
+): DriftPlan {
+  const drifts = findDrift(desired, { proven: new Set(proven), withdrawn: new Set(withdrawn) }, observed, places);
+  if (drifts.length === 0)
+    return { plan: planTrust(desired, observed), repaired: [], fight: undefined, repairs: known };
+  const { repaired, fought, until, repairs } = judgeDrift(drifts, known ?? {}, now);
+  const [first] = fought;
+  if (first === undefined) return { plan: planTrust(desired, observed), repaired, fight: undefined, repairs };
+  const fight = { kind: 'fought', path: first.path, seen: first.seen, until } as const;
+  if (fought.some(({ kind }) => kind === 'bundle')) return { plan: [], repaired: [], fight, repairs: known };
+  const masked = maskDrift(desired, observed, fought);
+  const plan = planTrust(masked.desired, masked.observed).filter((step) => !('unit' in step));
+  // Without a change of ours, a rebuild would do no more than take what is left alone out of the bundle.
+  const changes = plan.some(({ kind }) => kind === 'stage-store');
+  return { plan: changes ? plan : plan.filter(isHarmless), repaired, fight, repairs };
+}
 
 /**
  * Of what was proven and is still desired; what is being added or taken away, was taken away by us, or was begun by us and not
@@ -99,7 +141,7 @@ export function judgeDrift(
 }
 
 /** What is desired and observed without what is left alone. A bundle that is left alone leaves nothing to do for a store. */
-export function maskDrift(
+function maskDrift(
   desired: TrustBundle,
   observed: Observation,
   fought: readonly Drift[],

@@ -171,6 +171,11 @@ function loadedBy(
   return isLater && isSame ? 'follows' : 'stale';
 }
 
+/** What disturbs nobody is done in a world, too, in which something else has failed. */
+export function isHarmless({ kind }: Step): boolean {
+  return kind === 'note-loaded' || kind === 'await-healthy' || kind === 'unindex' || kind === 'reindex';
+}
+
 /** The sentence for a step: logs, `--dry-run` and tests say the same. */
 export function describeStep(step: Step): string {
   switch (step.kind) {

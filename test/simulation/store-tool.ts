@@ -169,7 +169,10 @@ function relink(disk: Disk, path: string, entries: readonly Entry[]): void {
   }
 }
 
-/** The certificates that a look-up in the folder finds: HASH.0, HASH.1 and so on until one is missing or leads nowhere; without those through links to `ignored`. */
+/**
+ * The certificates that a look-up in the folder finds, HASH.0, HASH.1 and so on until one is missing or leads nowhere; without
+ * those through links to `ignored`.
+ */
 export function lookUp(disk: Disk, folder: string, ignored?: string): ReadonlySet<string> {
   const found = new Set<string>();
   for (const hash of hashes) {

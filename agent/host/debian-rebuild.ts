@@ -9,7 +9,7 @@ import { AgentError } from '../errors.ts';
 import type { Certificate } from '../trust/certificate.ts';
 import { type AnchorName, anchorName } from '../trust/observation.ts';
 import { type HookParts, linkOf, tellHooks } from './debian-hooks.ts';
-import { type Input, isOurs, readInputs, refuseBroken } from './debian-inputs.ts';
+import { anchorPath, type Input, isOurs, readInputs, refuseBroken } from './debian-inputs.ts';
 import type { StageParts } from './debian-stage.ts';
 import { stageFolder } from './facts.ts';
 import { type BundleReading, findFault, type Rebuilt, readBundle, readBundleFile } from './trust-store.ts';
@@ -33,17 +33,24 @@ export async function rebuildDebianStore(
   signal: AbortSignal,
 ): Promise<Rebuilt> {
   const { root, bundlePath } = parts;
-  refuseBroken((await readInputs(root)).filter(({ path }) => !isOurs(path)));
+  const inputs = await readInputs(root);
+  refuseBroken(inputs.filter(({ path }) => !isOurs(path)));
   const before = await readBundleFile(root, bundlePath);
-  const { version, after, untold } = await rebuildWhole(parts, certificates, withdrawn, signal);
+  const { version, after, untold, used } = await rebuildWhole(parts, certificates, withdrawn, signal);
   const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
   const left = gone.filter((fingerprint) => !withdrawn.includes(anchorName(fingerprint)));
   const ofOthers = left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
-  return { version, warnings: ofOthers, untold };
+  const known = new Set([
+    ...inputs.map(({ path }) => path),
+    ...certificates.map((one) => anchorPath(anchorName(one.fingerprint))),
+  ]);
+  const isOutdated = used.some(({ path }) => isOurs(path) && !known.has(path));
+  return { version, warnings: ofOthers, untold, isOutdated };
 }
 
 interface Whole extends Pick<Rebuilt, 'version' | 'untold'> {
   readonly after: BundleReading;
+  readonly used: readonly Input[];
 }
 
 /**
@@ -82,7 +89,7 @@ async function rebuildWhole(
       const version = await root.versionOf(bundlePath);
       const after = await readBundleFile(root, bundlePath);
       fault = findMissing(after, certificates, inputs);
-      if (fault === undefined) return { version, after, untold };
+      if (fault === undefined) return { version, after, untold, used: inputs };
     }
     if (run < toolRuns) continue;
     if (fault === undefined) throw new AgentError('ToolFailed', { tool, evidence: stuck ?? '' });

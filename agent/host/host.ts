@@ -103,9 +103,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
       // With what earlier rebuilds have taken away, since nobody knows how far one got that failed or was cut off.
       const { withdrawn: earlier = [] } = await facts.read();
       const gone = [...new Set([...earlier, ...withdrawn])];
-      const { version, warnings, untold } = await store.rebuild(certificates, gone, signal);
-      await noteRebuild({ version });
+      const { version, warnings, untold, isOutdated } = await store.rebuild(certificates, gone, signal);
       await facts.update({ untold: untold.length > 0 || undefined });
+      if (isOutdated) return 'outdated';
+      await noteRebuild({ version });
       return [...warnings, ...untold];
     },
     reindex: (_, signal) => store.reindex(signal),

@@ -41,6 +41,8 @@ export interface Rebuilt {
   readonly version: string;
   /** Foreign certificates that left with their own input. */
   readonly warnings: readonly string[];
+  /** Somebody, the boot unit say, has put an anchor of ours there meanwhile, and it is in the store. */
+  readonly isOutdated: boolean;
   /** Why somebody who feeds another store from this one could not be told. */
   readonly untold: readonly string[];
 }

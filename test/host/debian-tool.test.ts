@@ -88,6 +88,20 @@ test('a tool that ends well and left out a certificate, ours or another’s, or 
   }
 });
 
+test('an anchor of ours that somebody installs while the tool runs is taken out, and the rebuild with it does not count', async () => {
+  await using node = await createNode();
+  const [ours, atBoot] = [create('Ours'), create('At Boot')];
+  const path = node.at(`${anchors}/${nameOf(atBoot)}.crt`);
+  await node.write('/tmp/at-boot', atBoot.pem);
+  const once = `[ -e '${node.at('/tmp/done')}' ] || cp '${node.at('/tmp/at-boot')}' '${path}'; touch '${node.at('/tmp/done')}'`;
+  const script = `#!/bin/sh\ncase "$*" in *--certbundle*) ${once} ;; esac\nexec ${tool} "$@"\n`;
+  await node.write(tool, script, 0o755);
+  const { steps } = await reach(node, [ours]);
+  assert.deepEqual(steps.slice(-3), ['remove-anchor', 'rebuild-store', 'note-after']);
+  assert.equal(steps.filter((kind) => kind === 'rebuild-store' || kind === 'note-after').length, 2);
+  assert(!(await node.read(bundle)).includes(atBoot.pem));
+});
+
 test('a tool that ends well and keeps a withdrawn certificate is ToolFailed, in the pass after that too', async () => {
   await using node = await createNode();
   const [ours, stays] = [create('Ours'), create('Stays')];

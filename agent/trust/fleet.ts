@@ -100,7 +100,7 @@ export function isNobodyEnabled({ selector, nodes }: FleetReport): boolean {
 
 /**
  * Whether every Node that follows the Secret has arrived at its present content. Where that content may not be read, they have
- * when they agree on one to which one of them came since the first look: its agent has read the Secret after that.
+ * when they agree on one to which one of them came since the first look. That may be the one before, if it was under way then.
  */
 export function hasArrived(first: FleetReport, last: FleetReport, content: Content): boolean {
   const followers = last.nodes.filter(follows);

@@ -75,12 +75,27 @@ export function readExtensions(der: Uint8Array): Extensions | string {
 function findFieldFault(fields: readonly Element[], first: 0 | 1, algorithm: Element): string | undefined {
   const version = fields[0] && first === 1 ? onlyElement(fields[0].content)?.content : Uint8Array.of(0);
   if (version?.length !== 1 || (version[0] ?? 3) > 2) return 'its version is none of 1, 2 and 3';
-  const [serial, inner, issuer, , subject] = fields.slice(first);
+  const [serial, inner, issuer, , subject, key] = fields.slice(first);
   if ((serial?.content[0] ?? 0x80) >= 0x80) return 'its serial number is negative';
   if (inner === undefined || Buffer.compare(inner.bytes, algorithm.bytes) !== 0)
     return 'its two signature algorithms, inside and outside of what is signed, differ';
   const longArc = findArcFault('signature algorithm', childrenOf(algorithm).slice(0, 1));
-  return longArc ?? (issuer && findNameFault(issuer)) ?? (subject && findNameFault(subject));
+  return longArc ?? (issuer && findNameFault(issuer)) ?? (subject && findNameFault(subject)) ?? findKeyFault(key);
+}
+
+/** Of subjectPublicKeyInfo (RFC 3279, 2.3; RFC 5480, 2). Curves that Go does not have are told of by their name. */
+function findKeyFault(info: Element | undefined): string | undefined {
+  const [algorithm, key] = childrenOf(info);
+  const [id, parameters] = childrenOf(algorithm);
+  switch (id && formatOid(id.content)) {
+    case '1.2.840.113549.1.1.1':
+      return parameters?.tag === 0x05 ? undefined : 'its RSA key lacks the parameter NULL';
+    case '1.2.840.10045.2.1':
+      if (parameters?.tag !== 0x06) return 'its elliptic curve is written out instead of named';
+      return key?.content[1] === 4 ? undefined : 'the point of its elliptic curve key is compressed';
+    default:
+      return undefined;
+  }
 }
 
 type GoRule = (content: Element, isCritical: boolean) => string | undefined;

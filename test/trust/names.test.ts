@@ -11,8 +11,8 @@ import { promisify } from 'node:util';
 import { parseCertificate } from '../../agent/trust/certificate.ts';
 import { readElement, readElements } from '../../agent/trust/der.ts';
 import { temporaryFolder } from '../support/api-fixture.ts';
-import { createCertificate, encodeExtension, encodePem } from '../support/certificates.ts';
-import { asn1Null, element, explicit, implicit, integer, oid, sequence } from '../support/der.ts';
+import { createCertificate, createKeyPair, encodeExtension, encodePem, type KeySpec } from '../support/certificates.ts';
+import { asn1Null, bitString, element, explicit, implicit, integer, oid, sequence } from '../support/der.ts';
 
 const kubectl = ['/usr/bin/kubectl', '/usr/local/bin/kubectl'].find((path) => existsSync(path));
 const url = implicit(6, Buffer.from('http://crl.test'));
@@ -44,6 +44,19 @@ const uuid = element(0x06, Buffer.of(0x69, 0x90, 0x80, 0x80, 0x80, 0x00));
 const widest = element(0x06, Buffer.of(0x69, 0x87, 0xff, 0xff, 0xff, 0x7f));
 const custom = (id: Uint8Array) => alter({ 7: explicit(3, sequence(sequence(id, element(0x04, asn1Null)))) });
 const relative = explicit(1, sequence(oid('2.5.4.3'), element(0x0c, Buffer.from('a'))));
+
+/** The bits of a subjectPublicKey, under any algorithm. */
+function bitsOf(spec: KeySpec): Uint8Array {
+  const info = createKeyPair(spec).publicKey.export({ format: 'der', type: 'spki' });
+  return readElements(readElement(info)?.content ?? info)?.[1]?.content.subarray(1) ?? info;
+}
+const keyed = (id: string, parameters: Uint8Array | undefined, bits: Uint8Array) =>
+  alter({ 6: sequence(sequence(oid(id), ...(parameters ? [parameters] : [])), bitString(bits)) });
+const rsa = bitsOf({ kind: 'rsa', bits: 2048 });
+const ec = bitsOf({ kind: 'ec', curve: 'P-256' });
+const compressed = Buffer.of(2 + ((ec[64] ?? 0) % 2), ...ec.subarray(1, 33));
+const ed25519 = bitsOf({ kind: 'ed25519' });
+const p256 = oid('1.2.840.10045.3.1.7');
 
 /** What Go cannot read, each with what is told of it; what it can read, with nothing. Some of it OpenSSL cannot read either. */
 const forGo: Readonly<Record<string, readonly [der: Uint8Array, fault?: RegExp]>> = {
@@ -110,6 +123,12 @@ const forGo: Readonly<Record<string, readonly [der: Uint8Array, fault?: RegExp]>
   'an e-mail address beyond ASCII': [altName(1, '\xe9@a.test'), /e-mail address that is not ASCII/],
   'an IP address of 5 bytes': [altName(7, '12345'), /IP address of 5 bytes/],
   'an IP address of version 6': [altName(7, '1234567890123456')],
+  'an RSA key without the parameter NULL': [keyed('1.2.840.113549.1.1.1', undefined, rsa), /RSA key/],
+  'an RSA key': [keyed('1.2.840.113549.1.1.1', asn1Null, rsa)],
+  'a compressed point': [keyed('1.2.840.10045.2.1', p256, compressed), /compressed/],
+  'an elliptic curve key': [keyed('1.2.840.10045.2.1', p256, ec)],
+  'an Ed25519 key with parameters': [keyed('1.3.101.112', asn1Null, ed25519), /certificate that can be read/],
+  'an Ed25519 key': [keyed('1.3.101.112', undefined, ed25519)],
   'keyUsage with padding set': [extended('2.5.29.15', element(0x03, Buffer.of(1, 0x07))), /keyUsage/],
   'keyUsage without bits but with padding': [extended('2.5.29.15', element(0x03, Buffer.of(1))), /keyUsage/],
   'keyUsage without bits': [extended('2.5.29.15', element(0x03, Buffer.of(0)))],

@@ -7,8 +7,8 @@ import { AgentError } from './errors.ts';
 import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
-import { createBundle, emptyBundle, type TrustBundle } from './trust/bundle.ts';
-import type { Fingerprint } from './trust/certificate.ts';
+import { createBundle, type TrustBundle } from './trust/bundle.ts';
+import type { Certificate, Fingerprint } from './trust/certificate.ts';
 import {
   type Decision,
   type DecisionContext,
@@ -20,7 +20,7 @@ import {
   withdrawTrust,
 } from './trust/desired.ts';
 import type { Drift } from './trust/drift.ts';
-import { type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
+import { anchorName, type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
 import type { Step } from './trust/plan.ts';
 import { explainOperational } from './trust/reasons.ts';
 import { type Next, reportFailure, reportPass } from './trust/report.ts';
@@ -153,10 +153,13 @@ export async function decide(
   }
   const without = (prints: ReadonlySet<Fingerprint>): TrustBundle =>
     createBundle(onHost.certificates.filter(({ fingerprint }) => !prints.has(fingerprint)));
-  // What lies there and is not remembered as the other's is the last good set of a file that is there and says nothing good.
+  // What lies there and is not remembered as the other's is the last good set of a file that is there and says nothing good; of
+  // one that is gone, what a boot has installed from it.
   const ofLocal = local && (await read(local));
-  const unclaimed = ofLocal?.kind === 'absent' ? emptyBundle : without(rememberedPrints(facts.source));
   const atBoot = await host.readBootList();
+  const { certificates: others } = without(rememberedPrints(facts.source));
+  const isOfBoot = ({ fingerprint }: Certificate): boolean => atBoot?.has(anchorName(fingerprint)) === true;
+  const unclaimed = createBundle(ofLocal?.kind === 'absent' ? others.filter(isOfBoot) : others);
   const memory = forgetRemoved(facts.local, atBoot, onHost);
   const own = local && ofLocal && decideOne(local, ofLocal, { memory, onHost: unclaimed });
   const rest = without(new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint)));

@@ -245,6 +245,17 @@ test('beside a Secret that is rejected, the grace of a file that is gone ends in
   assert.deepEqual(await ownAnchors(node), []);
 });
 
+test('so it does where the file was gone before any agent ran: what the boot installed is not the rejected Secret’s', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await node.write(bootList, `${nameOf(early)}\n`);
+  await node.remove(bootFile);
+  await passWithFile(node, present(leaf));
+  assert.deepEqual(await ownAnchors(node), [nameOf(early)]);
+  await passWithFile(node, present(leaf), { at: 600 });
+  assert.deepEqual(await ownAnchors(node), []);
+});
+
 test('a file that cannot be read is not one that is gone', async () => {
   await using node = await createSandbox({ roots: 1 });
   await boot(node, early);

@@ -80,10 +80,13 @@ export async function carryOut(
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
+    const before = steps.length;
     let carried = await run(plan, async () => {
       const soonestMs = isSecondRestart ? context.now().getTime() + settleMs : 0;
       return new Date(Math.max((await restartTime(host, decision, context)).getTime(), soonestMs));
     });
+    // Whatever has failed after the store, what is of the store was repaired.
+    const isStoreDone = plan.slice(steps.length - before).every((step) => 'unit' in step);
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
     if (carried.kind === 'failed') {
@@ -93,8 +96,7 @@ export async function carryOut(
     }
     const failure = carried.kind === 'failed' ? carried.error : undefined;
     await noteHeld(failure, digestWorld(desired, after), host, retryMark);
-    // Whatever has failed after the store, that was repaired.
-    if (failure === undefined || planTrust(desired, after).every((step) => 'unit' in step)) {
+    if (failure === undefined || isStoreDone) {
       drifts.push(...repaired);
       await host.facts.update({ repairs });
     }

@@ -148,7 +148,10 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
       // The read that confirms follows at once, and the clock may be set between the two.
       const { wallMs, elapsedMs } = suspect.absentSince;
       const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
-      suspect.told.push(() => believeSecret(said, isGone, at, since));
+      suspect.told.push(() => {
+        const now = Math.min(at, clock.wall().getTime()); // perhaps it was set back before the agent looked at it
+        believeSecret(said, isGone, now, Math.min(since, now));
+      });
     },
     fileServed(suspect, text) {
       const at = clock.wall().getTime();

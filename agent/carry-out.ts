@@ -72,7 +72,10 @@ export async function carryOut(
   for (let round = 1; round <= 3; round += 1) {
     if (round > 1) facts = await host.facts.read();
     const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
-    if (plan.length === 0 && fight !== undefined) return end(fight);
+    if (plan.length === 0 && fight !== undefined) {
+      await host.facts.update({ repairs });
+      return end(fight);
+    }
     if (plan.length === 0) break;
     const isSecondRestart = steps.slice(undoingSteps).some(restarts) && plan.some(restarts);
     if (isSecondRestart && plan.some(({ kind }) => kind === 'rebuild-store')) break; // the store has not become what it should

@@ -86,13 +86,13 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const twice = (await host.readLeftovers()).filter(({ fingerprint }) => ours.has(fingerprint));
   // What is only kept was not asked for: whose it is may be found out later.
   if (aim !== 'keep') await host.facts.update({ source: decision.memory, ...(local !== undefined && { local }) });
-  const untold = await host.retell(observed, signal);
-
+  let untold: readonly string[] | undefined;
   const prove = async (before: Observation): Promise<Outcome> => {
     const { steps, after, repaired, ...work } = await carryOut(decision, before, host, context, signal);
     const warnings = [
       ...(loss === undefined ? [] : [loss]),
-      ...new Set([...untold, ...work.warnings]),
+      ...work.warnings,
+      ...(steps.some(({ kind }) => kind === 'rebuild-store') ? [] : (untold ??= await host.retell(signal))),
       ...after.store.stillTrusted.map((found) => describeForeign('StillTrusted', found)),
       ...twice.map((found) => describeForeign('TrustedTwice', found)),
     ];
@@ -105,7 +105,7 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   const isGlance = outcome.steps.length === 0 && outcome.status.state === 'Synced';
   if (isGlance && context.isNews(outcome.status)) outcome = await prove(await host.observe('ask', signal));
   const isOver = outcome.next.kind === 'end' && decision.desired.certificates.length === 0;
-  if (isOver) await host.facts.forget();
+  if (isOver && (await host.facts.read()).untold === undefined) await host.facts.forget();
   return outcome;
 }
 

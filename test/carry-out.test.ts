@@ -182,6 +182,26 @@ test('a runtime that somebody restarts while ours is due is not restarted again'
   assert.equal(await restarts(node), 1, 'somebody’s');
 });
 
+test('what somebody installs of ours after the plan was made never gets into the runtime', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  const other = createCertificate({ subject: 'Other Root' });
+  const wrap = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      const told = await host.apply(step, signal);
+      if (step.kind === 'stage-store')
+        await node.write(`/usr/local/share/ca-certificates/${nameOf(other)}.crt`, other.pem);
+      return told;
+    },
+  });
+  await pass(node, present(corp, next), { wrap });
+  const passed = await pass(node, present(corp, next), { at: 600 });
+  assert.deepEqual(outcome(passed), ['Synced', '']);
+  const pool = await node.runtime.trustPool();
+  assert.deepEqual([pool.includes(next.pem), pool.includes(other.pem)], [true, false]);
+});
+
 test('what somebody changes during a pass is carried out in the same pass, without a second restart', async () => {
   await using node = await createSandbox({ roots: 1 });
   const meddled = (host: Host): Host => ({

@@ -4,8 +4,9 @@
 
 import { AgentError } from '../errors.ts';
 import type { AnchorName } from '../trust/observation.ts';
-import type { CommandOutput, Commands } from './commands.ts';
+import type { Commands } from './commands.ts';
 import type { HostRoot } from './root.ts';
+import type { Untold } from './trust-store.ts';
 
 export interface HookParts {
   readonly root: HostRoot;
@@ -16,42 +17,44 @@ export interface HookParts {
 }
 
 const hooksFolder = '/etc/ca-certificates/update.d';
-const hookTimeoutMs = 120_000;
+/** Of all together, but for the least that each has. */
+const hooksTimeoutMs = 120_000;
+const leastTimeoutMs = 5_000;
 
 /** The link of one of ours in the store. */
 export function linkOf(name: AnchorName): string {
   return `${name}.pem`;
 }
 
-/** `come` and `went` are names of links. Answers with what those that failed have said. */
+/**
+ * `names` are those of links that have come or gone: which of it, the store says. What one of the hooks could not be told, all are
+ * told once more.
+ */
 export async function tellHooks(
   { root, commands, storeFolder, placeOf }: HookParts,
-  come: readonly string[],
-  went: readonly string[],
+  names: readonly string[],
   signal: AbortSignal,
-): Promise<readonly string[]> {
+): Promise<Untold> {
   const entries = await root.readFolder(hooksFolder);
-  if (entries === 'absent' || entries.length === 0) return [];
-  const lines = (sign: '+' | '-', names: readonly string[]): readonly string[] =>
-    [...new Set(names)]
-      .filter((name) => name.endsWith('.pem'))
-      .map((name) => `${sign}${commands.pathOf(storeFolder)}/${name}\n`);
-  const input = [...lines('+', come), ...lines('-', went)].join('');
-  const limits = { timeoutMs: hookTimeoutMs };
-  const untold: string[] = [];
-  const attempt = async (work: Promise<CommandOutput>): Promise<string> => {
+  if (entries === 'absent' || entries.length === 0) return { names: [], warnings: [] };
+  const linked = await root.readLinks(storeFolder);
+  const changed = [...new Set(names)].filter((name) => name.endsWith('.pem'));
+  const input = changed
+    .map((name) => `${linked.has(name) ? '+' : '-'}${commands.pathOf(storeFolder)}/${name}\n`)
+    .join('');
+  const end = performance.now() + hooksTimeoutMs;
+  const warnings: string[] = [];
+  const attempt = async (command: string, args: readonly string[]): Promise<string> => {
+    const timeoutMs = Math.max(end - performance.now(), leastTimeoutMs);
     try {
-      return (await work).stdout;
+      return (await commands.run(command, args, { timeoutMs, input }, signal)).stdout;
     } catch (error) {
       if (!(error instanceof AgentError)) throw error;
-      untold.push(`a hook of update-ca-certificates failed, and is told again with the next pass: ${error.message}`);
+      warnings.push(`a hook of update-ca-certificates failed, and is told again with the next pass: ${error.message}`);
       return '';
     }
   };
-  const folder = await placeOf(hooksFolder);
-  const listed = await attempt(commands.run('run-parts', ['--test', '--', folder], limits, signal));
-  for (const hook of listed.split('\n').filter(Boolean)) {
-    await attempt(commands.run(hook, [], { ...limits, input }, signal));
-  }
-  return untold;
+  const listed = await attempt('run-parts', ['--test', '--', await placeOf(hooksFolder)]);
+  for (const hook of listed.split('\n').filter(Boolean)) await attempt(hook, []);
+  return { names: warnings.length === 0 ? [] : changed, warnings };
 }

@@ -12,7 +12,14 @@ import { type HookParts, linkOf, tellHooks } from './debian-hooks.ts';
 import { anchorPath, type Input, isOurs, readInputs, refuseBroken } from './debian-inputs.ts';
 import type { StageParts } from './debian-stage.ts';
 import { stageFolder } from './facts.ts';
-import { type BundleReading, findFault, type Rebuilt, readBundle, readBundleFile } from './trust-store.ts';
+import {
+  type BundleReading,
+  findFault,
+  type Rebuild,
+  type Rebuilt,
+  readBundle,
+  readBundleFile,
+} from './trust-store.ts';
 
 export interface RebuildParts extends StageParts, HookParts {
   /** Options that lead the tool to the store, where it is not at its own place. */
@@ -25,25 +32,19 @@ const toolRuns = 3;
 const stillMs = 1_000;
 const builtBundle = `${stageFolder}/ca-certificates.crt`;
 
-/** `certificates` are ours that stay, `withdrawn` the anchors of ours that went. Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
-export async function rebuildDebianStore(
-  parts: RebuildParts,
-  certificates: readonly Certificate[],
-  withdrawn: readonly AnchorName[],
-  signal: AbortSignal,
-): Promise<Rebuilt> {
+/** Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
+export async function rebuildDebianStore(parts: RebuildParts, wish: Rebuild, signal: AbortSignal): Promise<Rebuilt> {
   const { root, bundlePath } = parts;
-  const inputs = await readInputs(root);
-  refuseBroken(inputs.filter(({ path }) => !isOurs(path)));
+  const { certificates, withdrawn = [], leftAlone = [] } = wish;
+  refuseBroken((await readInputs(root)).filter(({ path }) => !isOurs(path)));
   const before = await readBundleFile(root, bundlePath);
-  const { version, after, untold, used } = await rebuildWhole(parts, certificates, withdrawn, signal);
+  const { version, after, untold, used } = await rebuildWhole(parts, wish, signal);
   const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
   const left = gone.filter((fingerprint) => !withdrawn.includes(anchorName(fingerprint)));
   const ofOthers = left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
-  const known = new Set([
-    ...inputs.map(({ path }) => path),
-    ...certificates.map((one) => anchorPath(anchorName(one.fingerprint))),
-  ]);
+  const known = new Set(
+    [...certificates.map(({ fingerprint }) => anchorName(fingerprint)), ...leftAlone].map(anchorPath),
+  );
   const isOutdated = used.some(({ path }) => isOurs(path) && !known.has(path));
   return { version, warnings: ofOthers, untold, isOutdated };
 }
@@ -57,15 +58,12 @@ interface Whole extends Pick<Rebuilt, 'version' | 'untold'> {
  * Others change files while the tool reads them, and their own run may replace the bundle just after ours. Staging has shown that
  * it is not for the certificates' sake, so the tool is run again, and later tried again.
  */
-async function rebuildWhole(
-  parts: RebuildParts,
-  certificates: readonly Certificate[],
-  withdrawn: readonly AnchorName[],
-  signal: AbortSignal,
-): Promise<Whole> {
+async function rebuildWhole(parts: RebuildParts, wish: Rebuild, signal: AbortSignal): Promise<Whole> {
   const { root, bundlePath, storeFolder } = parts;
+  const { certificates, withdrawn = [], untold: earlier = [] } = wish;
   const linkedBefore = await root.readLinks(storeFolder);
-  const ours = certificates.map(({ fingerprint }) => anchorName(fingerprint));
+  // Ours are told each time, since nobody knows what a run that was cut off has told.
+  const ours = [...certificates.map(({ fingerprint }) => anchorName(fingerprint)), ...withdrawn].map(linkOf);
   for (let run = 1; ; run += 1) {
     const leftOver = await awaitOthers(parts, signal);
     const built = await build(parts, signal);
@@ -77,15 +75,10 @@ async function rebuildWhole(
       await root.writeFile(bundlePath, built);
       await removeLeftover(parts, leftOver, withdrawn);
       const linked = await root.readLinks(storeFolder);
-      const come = [...linked].flatMap(([name, target]) => (linkedBefore.get(name) === target ? [] : [name]));
-      const went = [...linkedBefore.keys()].filter((name) => !linked.has(name));
-      // Ours are told each time, since nobody knows what a run that was cut off has told.
-      const untold = await tellHooks(
-        parts,
-        [...come, ...ours.map(linkOf)],
-        [...went, ...withdrawn.map(linkOf)],
-        signal,
+      const changed = [...new Set([...linkedBefore.keys(), ...linked.keys()])].filter(
+        (name) => linkedBefore.get(name) !== linked.get(name),
       );
+      const untold = await tellHooks(parts, [...earlier, ...changed, ...ours], signal);
       const version = await root.versionOf(bundlePath);
       const after = await readBundleFile(root, bundlePath);
       fault = findMissing(after, certificates, inputs);

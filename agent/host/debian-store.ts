@@ -164,10 +164,10 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     removeAnchor: (name) => root.remove(anchorPath(name)),
     unindex: index.remove,
     reindex: index.mend,
-    rebuild: async (certificates, withdrawn, signal) => {
+    rebuild: async (wish, signal) => {
       const places = commands.way === 'sandbox' ? await redirect() : {};
-      return rebuildDebianStore({ ...parts, places }, certificates, withdrawn, signal);
+      return rebuildDebianStore({ ...parts, places }, wish, signal);
     },
-    retell: (present, withdrawn, signal) => tellHooks(parts, present.map(linkOf), withdrawn.map(linkOf), signal),
+    retell: (names, signal) => tellHooks(parts, names, signal),
   };
 }

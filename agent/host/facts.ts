@@ -31,8 +31,8 @@ export interface Facts {
   readonly repairs?: Repairs;
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
   readonly withdrawn?: readonly AnchorName[];
-  /** Not all who feed other stores from this one could be told of the last rebuild. */
-  readonly untold?: true;
+  /** The links of the store of which hooks could not be told. */
+  readonly untold?: readonly string[];
   /** The pool was disabled and taking the trust away has begun. */
   readonly leaving?: true;
 }
@@ -160,6 +160,6 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
     (value) => typeof value === 'object' && value !== null && Object.values(value).every((times) => list(time)(times)),
   ],
   ['withdrawn', list(anchor)],
-  ['untold', (value) => value === true],
+  ['untold', list(text)],
   ['leaving', (value) => value === true],
 ]);

@@ -22,6 +22,7 @@ import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, limitWithdrawn, stageFolder, stateFolder } from './facts.ts';
 import { type HostRoot, isTemporary } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
+import type { Untold } from './trust-store.ts';
 
 export interface Host {
   /** For people: the bundle's path and how the distribution was recognized. */
@@ -35,8 +36,8 @@ export interface Host {
   readBootList(): Promise<ReadonlySet<AnchorName> | undefined>;
   /** Certificates that lie there from AKS's retired preview, with their files. */
   readLeftovers(): ReturnType<typeof readAksLeftovers>;
-  /** Tells whoever could not be told of the last rebuild; answers with warnings. */
-  retell(observed: Observation, signal: AbortSignal): Promise<readonly string[]>;
+  /** Tells the hooks that could not be told of a rebuild; answers with warnings. */
+  retell(signal: AbortSignal): Promise<readonly string[]>;
   /** Removes what an agent that was killed has left half-made; for the holder of the lock. */
   sweep(): Promise<void>;
   /** A glance does for a pass with nothing to do; a proof asks the service manager. */
@@ -99,15 +100,15 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await noteWithdrawn((names) => [...names.filter((known) => known !== name), name]);
       await store.removeAnchor(name);
     },
-    'rebuild-store': async ({ certificates, withdrawn }, signal) => {
+    'rebuild-store': async ({ withdrawn, ...step }, signal) => {
       // With what earlier rebuilds have taken away, since nobody knows how far one got that failed or was cut off.
-      const { withdrawn: earlier = [] } = await facts.read();
-      const gone = [...new Set([...earlier, ...withdrawn])];
-      const { version, warnings, untold, isOutdated } = await store.rebuild(certificates, gone, signal);
-      await facts.update({ untold: untold.length > 0 || undefined });
+      const { withdrawn: earlier = [], untold: left = [] } = await facts.read();
+      const wish = { ...step, withdrawn: [...new Set([...earlier, ...withdrawn])], untold: left };
+      const { version, warnings, untold, isOutdated } = await store.rebuild(wish, signal);
+      await noteUntold(untold);
       if (isOutdated) return 'outdated';
       await noteRebuild({ version });
-      return [...warnings, ...untold];
+      return [...warnings, ...untold.warnings];
     },
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
@@ -157,6 +158,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
     await facts.update({ withdrawn: limitWithdrawn(change(before)) });
   }
 
+  async function noteUntold({ names }: Untold): Promise<void> {
+    await facts.update({ untold: names.length === 0 ? undefined : names });
+  }
+
   async function noteRebuild(change: Partial<NonNullable<Observation['record']['rebuild']>>): Promise<void> {
     const { rebuild } = (await facts.read()).runtime;
     if (rebuild !== undefined) await noteRuntime({ rebuild: { ...rebuild, ...change } });
@@ -187,13 +192,12 @@ export async function openHost(options: HostOptions): Promise<Host> {
     },
     readBootList: () => readBootList(root),
     readLeftovers: () => readAksLeftovers(root),
-    async retell({ store: { anchors } }, signal) {
-      const { untold: isDue, withdrawn = [] } = await facts.read();
-      if (isDue === undefined) return [];
-      const present = anchors.map(({ name }) => name);
-      const untold = await store.retell(present, withdrawn, signal);
-      await facts.update({ untold: untold.length > 0 || undefined });
-      return untold;
+    async retell(signal) {
+      const { untold: left } = await facts.read();
+      if (left === undefined) return [];
+      const untold = await store.retell(left, signal);
+      await noteUntold(untold);
+      return untold.warnings;
     },
     async observe(look, signal) {
       const { runtime: known, withdrawn = [] } = await facts.read();

@@ -23,17 +23,28 @@ export interface TrustStore {
   unindex(names: readonly AnchorName[], signal: AbortSignal): Promise<void>;
   reindex(signal: AbortSignal): Promise<void>;
   /** Runs the family's tool and reads back. */
-  rebuild(
-    certificates: readonly Certificate[],
-    withdrawn: readonly AnchorName[],
-    signal: AbortSignal,
-  ): Promise<Rebuilt>;
-  /** Tells whoever feeds another store from this one what of ours is there and what has gone; answers as `untold` of {@link Rebuilt}. */
-  retell(
-    present: readonly AnchorName[],
-    withdrawn: readonly AnchorName[],
-    signal: AbortSignal,
-  ): Promise<readonly string[]>;
+  rebuild(wish: Rebuild, signal: AbortSignal): Promise<Rebuilt>;
+  /** Tells the hooks of the family's tool once more. */
+  retell(names: readonly string[], signal: AbortSignal): Promise<Untold>;
+}
+
+export interface Rebuild {
+  /** Ours that stay. */
+  readonly certificates: readonly Certificate[];
+  /** Anchors of ours that went. */
+  readonly withdrawn?: readonly AnchorName[];
+  /** Anchors that are left to somebody who fights over them, there or not. */
+  readonly leftAlone?: readonly AnchorName[];
+  /** Of an earlier rebuild. */
+  readonly untold?: readonly string[];
+}
+
+/** What hooks that feed other stores from this one could not be told. */
+export interface Untold {
+  /** Names of the store's links, of ours and of others. */
+  readonly names: readonly string[];
+  /** Why. */
+  readonly warnings: readonly string[];
 }
 
 export interface Rebuilt {
@@ -41,10 +52,9 @@ export interface Rebuilt {
   readonly version: string;
   /** Foreign certificates that left with their own input. */
   readonly warnings: readonly string[];
+  readonly untold: Untold;
   /** Somebody, the boot unit say, has put an anchor of ours there meanwhile, and it is in the store. */
   readonly isOutdated: boolean;
-  /** Why somebody who feeds another store from this one could not be told. */
-  readonly untold: readonly string[];
 }
 
 export interface BundleReading {

@@ -56,13 +56,16 @@ export function planAgainstDrift(
   const drifts = findDrift(desired, { proven: new Set(proven), withdrawn: new Set(withdrawn) }, observed, places);
   if (drifts.length === 0)
     return { plan: planTrust(desired, observed), repaired: [], fight: undefined, repairs: known };
-  const { repaired, fought, until, repairs } = judgeDrift(drifts, known ?? {}, now);
+  const { repaired, fought, until, young, repairs } = judgeDrift(drifts, known ?? {}, now);
   const [first] = fought;
   if (first === undefined) return { plan: planTrust(desired, observed), repaired, fight: undefined, repairs };
   const fight = { kind: 'fought', path: first.path, seen: first.seen, until } as const;
-  if (fought.some(({ kind }) => kind === 'bundle')) return { plan: [], repaired: [], fight, repairs: known };
+  if (fought.some(({ kind }) => kind === 'bundle')) return { plan: [], repaired: [], fight, repairs: young };
   const masked = maskDrift(desired, observed, fought);
-  const plan = planTrust(masked.desired, masked.observed).filter((step) => !('unit' in step));
+  const leftAlone = fought.flatMap(({ name }) => name ?? []);
+  const plan = planTrust(masked.desired, masked.observed)
+    .filter((step) => !('unit' in step))
+    .map((step) => (step.kind === 'rebuild-store' ? { ...step, leftAlone } : step));
   // Without a change of ours, a rebuild would do no more than take what is left alone out of the bundle.
   const changes = plan.some(({ kind }) => kind === 'stage-store');
   return { plan: changes ? plan : plan.filter(isHarmless), repaired, fight, repairs };
@@ -125,19 +128,27 @@ export function judgeDrift(
   readonly repaired: readonly Drift[];
   readonly fought: readonly Drift[];
   readonly until: Date;
+  /** What is remembered still, and that with what is repaired now. */
+  readonly young: Repairs;
   readonly repairs: Repairs;
 } {
   const isYoung = (at: string): boolean => Math.abs(now.getTime() - Date.parse(at)) < windowMs;
   // What lies ahead was recorded by a clock that was set back since: nothing is left alone for longer than from now on.
   const atMostNow = (at: string): string => new Date(Math.min(Date.parse(at), now.getTime())).toISOString();
-  const young = Object.entries(repairs).map(([path, times]) => [path, times.filter(isYoung).map(atMostNow)] as const);
-  const known = new Map(young.filter(([, times]) => times.length > 0));
-  const isFought = ({ path }: Drift): boolean => (known.get(path)?.length ?? 0) >= maxRepairs;
+  const times = Object.entries(repairs).map(([path, all]) => [path, all.filter(isYoung).map(atMostNow)] as const);
+  const young = new Map(times.filter(([, left]) => left.length > 0));
+  const isFought = ({ path }: Drift): boolean => (young.get(path)?.length ?? 0) >= maxRepairs;
   const [fought, repaired] = [drifts.filter(isFought), drifts.filter((drift) => !isFought(drift))];
-  for (const path of new Set(repaired.map((drift) => drift.path)))
-    known.set(path, [...(known.get(path) ?? []), now.toISOString()]);
-  const ends = fought.map(({ path }) => Date.parse(known.get(path)?.[0] ?? '') + windowMs);
-  return { repaired, fought, until: new Date(Math.min(...ends)), repairs: Object.fromEntries(known) };
+  const paths = new Set(repaired.map(({ path }) => path));
+  const added = [...paths].map((path) => [path, [...(young.get(path) ?? []), now.toISOString()]] as const);
+  const ends = fought.map(({ path }) => Date.parse(young.get(path)?.[0] ?? '') + windowMs);
+  return {
+    repaired,
+    fought,
+    until: new Date(Math.min(...ends)),
+    young: Object.fromEntries(young),
+    repairs: Object.fromEntries([...young, ...added]),
+  };
 }
 
 /** What is desired and observed without what is left alone. A bundle that is left alone leaves nothing to do for a store. */

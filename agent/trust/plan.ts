@@ -20,6 +20,8 @@ export type Step =
       readonly kind: 'rebuild-store';
       readonly certificates: readonly Certificate[];
       readonly withdrawn: readonly AnchorName[];
+      /** Anchors that are left to somebody who fights over them. */
+      readonly leftAlone: readonly AnchorName[];
     }
   | { readonly kind: 'reindex' }
   | { readonly kind: 'note-after'; readonly bundle: BundleDigest }
@@ -79,7 +81,7 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
     ...missing.map((certificate): Step => ({ kind: 'write-anchor', certificate })),
     ...unindex,
     ...surplus.map((name): Step => ({ kind: 'remove-anchor', name })),
-    { kind: 'rebuild-store', certificates: desired.certificates, withdrawn: [...surplus, ...returned] },
+    { kind: 'rebuild-store', certificates: desired.certificates, withdrawn: [...surplus, ...returned], leftAlone: [] },
     ...reindex,
     { kind: 'note-after', bundle: desired.digest },
   ];

@@ -174,6 +174,15 @@ test('a hook that failed is told again with each pass until it has taken it, and
   assert.match(mended.lines, new RegExp(`${name}.pem`));
   assert(!mended.out.includes('warning'), mended.out);
   assert.equal((await applyOnce()).lines, '');
+
+  await sandbox.write(hook, script('exit 3'), 0o755);
+  const removeOnce = () => nodeTrust(['remove', '--host-root', sandbox.root]);
+  assert.match((await removeOnce()).out, /^warning: a hook/m);
+  await sandbox.write(told, '');
+  await sandbox.write(hook, script(''), 0o755);
+  assert(!(await removeOnce()).out.includes('warning'));
+  assert.match(await sandbox.read(told), new RegExp(`^-\\S+/${name}.pem$`, 'm'), 'of what has gone, too');
+  assert.deepEqual(await sandbox.list('/var/lib/node-trust-agent'), []);
 });
 
 test("remove leaves the machine's own certificates, and with --all takes them and what installs them", async () => {

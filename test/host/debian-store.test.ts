@@ -198,7 +198,7 @@ test('a bundle that somebody writes while it is read has not the version of what
   const root = createHostRoot(node.root, hookFileSystem(replace));
   const store = createDebianStore(root, await createHostCommands(node.root));
   assert.notEqual((await store.observe([])).version, await store.version());
-  const { version } = await store.rebuild([parse(ours)], [], signal);
+  const { version } = await store.rebuild({ certificates: [parse(ours)] }, signal);
   assert.notEqual(version, await store.version());
 });
 

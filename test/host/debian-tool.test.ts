@@ -20,7 +20,7 @@ import {
   tool,
   trustOf,
 } from '../support/debian.ts';
-import { parse, reach } from '../support/host-steps.ts';
+import { openSandbox, parse, reach } from '../support/host-steps.ts';
 import { type EmptyRoot, toolOptions } from '../support/sandbox.ts';
 import { until } from '../support/until.ts';
 
@@ -58,7 +58,7 @@ test('a tool that fails before it has a new bundle leaves the one from before, a
   const store = await storeOf(node);
   await store.writeAnchor(parse(more));
   await node.write(tool, '#!/bin/sh\necho starting\necho E: no space left >&2\nexit 1\n', 0o755);
-  await assert.rejects(store.rebuild([ours, more].map(parse), [], signal), {
+  await assert.rejects(store.rebuild({ certificates: [ours, more].map(parse) }, signal), {
     code: 'ToolFailed',
     message: 'update-ca-certificates failed: exit code 1: E: no space left',
   });
@@ -84,8 +84,33 @@ test('a tool that ends well and left out a certificate, ours or another’s, or 
   ];
   for (const [script, message] of failures) {
     await node.write(tool, script, 0o755);
-    await assert.rejects(store.rebuild([parse(ours)], [], signal), { code: 'StoreIncomplete', message }, script);
+    await assert.rejects(
+      store.rebuild({ certificates: [parse(ours)] }, signal),
+      { code: 'StoreIncomplete', message },
+      script,
+    );
   }
+});
+
+test('what a hook could not be told of others is told again as well, as it is by then', async () => {
+  await using node = await createNode();
+  const [ours, comes, goes] = [create('Ours'), create('Comes'), create('Goes')];
+  await node.write(`${anchors}/goes.crt`, goes.pem);
+  await reach(node, [ours]);
+  await node.write(`${anchors}/comes.crt`, comes.pem);
+  await node.remove(`${anchors}/goes.crt`);
+  const hook = '/etc/ca-certificates/update.d/hook';
+  await node.write(hook, '#!/bin/sh\nexit 3\n', 0o755);
+  const next = create('Next');
+  await reach(node, [ours, next]);
+  await reach(node, [next]);
+  await node.write(hook, `#!/bin/sh\ncat > '${node.at('/told')}'\n`, 0o755);
+  const host = await openSandbox(node, 'optional');
+  assert.deepEqual(await host.retell(signal), []);
+  const lines = (await node.read('/told')).trimEnd().split('\n').sort();
+  const path = (name: string): string => `${node.at(certs)}/${name}.pem`;
+  const expected = [`+${path('comes')}`, `+${path(nameOf(next))}`, `-${path('goes')}`, `-${path(nameOf(ours))}`];
+  assert.deepEqual(lines, expected.sort());
 });
 
 test('an anchor of ours that somebody installs while the tool runs is taken out, and the rebuild with it does not count', async () => {
@@ -146,11 +171,14 @@ test('a run of somebody else’s that tears the bundle is made good for by anoth
   await store.writeAnchor(parse(ours));
   await node.write('/tmp/runs', '');
   await node.write(tool, tear(2), 0o755);
-  await store.rebuild([parse(ours)], [], signal);
+  await store.rebuild({ certificates: [parse(ours)] }, signal);
   await assertTrusted(node, [ours]);
   await node.write('/tmp/runs', '');
   await node.write(tool, tear(9), 0o755);
-  await assert.rejects(store.rebuild([parse(ours)], [], signal), { code: 'StoreIncomplete', retry: 'transient' });
+  await assert.rejects(store.rebuild({ certificates: [parse(ours)] }, signal), {
+    code: 'StoreIncomplete',
+    retry: 'transient',
+  });
   assert.equal(await node.read('/tmp/runs'), '\n\n\n');
 });
 
@@ -294,5 +322,5 @@ test('a tool that fails on a full disk is told as that, whatever words it has fo
   await node.write(tool, '#!/bin/sh\nexit 4\n', 0o755);
   const full = { ...fs, statfs: () => Promise.resolve({ bfree: 10, bsize: 4096 }) } as unknown as typeof fs;
   const store = createDebianStore(createHostRoot(node.root, full), await createHostCommands(node.root));
-  await assert.rejects(store.rebuild([], [], signal), { code: 'DiskFull', message: /\/etc\/ssl\/certs/ });
+  await assert.rejects(store.rebuild({ certificates: [] }, signal), { code: 'DiskFull', message: /\/etc\/ssl\/certs/ });
 });

@@ -111,6 +111,7 @@ test('a clock that was set back does not leave a path alone for longer', () => {
   const times = Array.from({ length: 5 }, () => new Date(fixedNow.getTime() + 86_400_000).toISOString());
   assert.deepEqual(judgeDrift([drift], { '/bundle': times }, fixedNow).fought, []);
   const ahead = times.map(() => new Date(fixedNow.getTime() + 60_000).toISOString());
-  const { fought, until } = judgeDrift([drift], { '/bundle': ahead }, fixedNow);
+  const { fought, until, young } = judgeDrift([drift], { '/bundle': ahead }, fixedNow);
   assert.deepEqual([fought.length, until], [1, new Date(fixedNow.getTime() + 600_000)]);
+  assert.deepEqual(judgeDrift([drift], young, new Date(fixedNow.getTime() + 600_000)).fought, []);
 });

@@ -112,7 +112,8 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
     }
     if (!isGone) return;
     const goneSinceMs = Math.min(believed.goneSinceMs ?? since, now);
-    believe({ goneSinceMs });
+    // Perhaps the clock was set back before the agent looked at it.
+    believe({ goneSinceMs: Math.min(goneSinceMs, clock.wall().getTime()) });
     if (believed.onDelete === 'remove' || now >= goneSinceMs + longestGraceMs - 1_000) believe({ ofSecret: new Set() });
   }
 
@@ -148,10 +149,7 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
       // The read that confirms follows at once, and the clock may be set between the two.
       const { wallMs, elapsedMs } = suspect.absentSince;
       const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
-      suspect.told.push(() => {
-        const now = Math.min(at, clock.wall().getTime()); // perhaps it was set back before the agent looked at it
-        believeSecret(said, isGone, now, Math.min(since, now));
-      });
+      suspect.told.push(() => believeSecret(said, isGone, at, since));
     },
     fileServed(suspect, text) {
       const at = clock.wall().getTime();

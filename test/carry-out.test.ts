@@ -337,6 +337,18 @@ test('an anchor that is left alone stays in the bundle as long as nothing else i
   assert.equal(await restarts(node), 1, 'the store was never without it');
 });
 
+test('what is left alone is not told as repaired, in the bundle neither', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  for (let repair = 1; repair <= 6; repair += 1) {
+    await node.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+    await pass(node, present(corp, next), { at: repair });
+  }
+  await updateStore(node.root);
+  const passed = await pass(node, present(corp, next), { at: 7 });
+  assert.deepEqual([outcome(passed), passed.repaired], [['Failed', 'DriftFight'], []]);
+});
+
 test('a repair that fails is none: it is told as the failure that it is, and tried again', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp));

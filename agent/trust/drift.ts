@@ -68,7 +68,12 @@ export function planAgainstDrift(
     .map((step) => (step.kind === 'rebuild-store' ? { ...step, leftAlone } : step));
   // Without a change of ours, a rebuild would do no more than take what is left alone out of the bundle.
   const changes = plan.some(({ kind }) => kind === 'stage-store');
-  return { plan: changes ? plan : plan.filter(isHarmless), repaired, fight, repairs };
+  const isLost = masked.desired.certificates.some(({ fingerprint }) => !observed.store.bundle.has(fingerprint));
+  const mended = repaired.filter(
+    ({ kind }) => kind === 'link' || (changes && (kind === 'anchor' || isLost || observed.store.returned.length > 0)),
+  );
+  const { repairs: noted } = judgeDrift(mended, known ?? {}, now);
+  return { plan: changes ? plan : plan.filter(isHarmless), repaired: mended, fight, repairs: noted };
 }
 
 /**

@@ -57,6 +57,7 @@ export const recordsPath = `${stateFolder}/state.json`;
 export function readRecords(disk: Disk): {
   readonly runtime?: RuntimeRecord;
   readonly source?: { readonly certificates: readonly unknown[] };
+  readonly local?: unknown;
 } {
   try {
     return JSON.parse(disk.read(recordsPath)?.toString() ?? '{}') as object;

@@ -159,7 +159,9 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
       const anchors = ownAnchors(disk);
       for (const print of anchors) everGood.add(print); // of a file that was good then, perhaps before any agent ran
       const stays = (print: string): boolean => anchors.has(print) || !removed.includes(anchorNameOf(print));
-      believe({ ofFile: new Set([...believed.ofFile].filter(stays)) });
+      // Before any agent remembers the file, what a boot has installed is its last good set.
+      const known = readRecords(disk).local === undefined ? anchors : believed.ofFile;
+      believe({ ofFile: new Set([...known].filter(stays)) });
     },
     nodeServed(suspect, isEnabled) {
       suspect.told = []; // what it has not kept in mind in its last pass it has not taken up

@@ -169,6 +169,7 @@ async function main(): Promise<number> {
 }
 
 if (process.argv[2] === '--worker') {
+  process.once('disconnect', () => process.exit()); // nobody waits for it any more
   process.once('message', (task) => {
     void work(task as Task).then((findings) => process.send?.(findings, () => process.disconnect?.()));
   });

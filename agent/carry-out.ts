@@ -83,13 +83,13 @@ export async function carryOut(
     const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
     const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
     if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
-    const before = steps.length;
+    const stepsBefore = steps.length;
     let carried = await run(plan, async () => {
       const soonestMs = isSecondRestart ? context.now().getTime() + settleMs : 0;
       return new Date(Math.max((await restartTime(host, decision, context)).getTime(), soonestMs));
     });
     // Whatever has failed after the store, what is of the store was repaired.
-    const isStoreDone = plan.slice(steps.length - before).every((step) => 'unit' in step);
+    const isStoreDone = plan.slice(steps.length - stepsBefore).every((step) => 'unit' in step);
     signal.throwIfAborted();
     after = await host.observe('ask', signal);
     if (carried.kind === 'failed') {

@@ -3,7 +3,8 @@
 import type { X509Certificate } from 'node:crypto';
 import { fingerprintOf } from '../trust/certificate.ts';
 import type { CheckName } from './catalogue.ts';
-import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf, nameOf } from './chain.ts';
+import { datesOf, day, nameOf } from './certificate-text.ts';
+import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf } from './chain.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { EndpointFacts, Facts } from './facts.ts';
 import { brokenUntilInSecret } from './into-secret.ts';
@@ -38,19 +39,23 @@ export function tellFault(fault: ChainFault, server: Server, evidence: readonly 
   switch (fault.kind) {
     case 'expired': {
       const { role, certificate } = fault;
-      const summary = `the ${roleNames[role]} ${nameOf(certificate.subject)} expired ${day(certificate.validToDate)}`;
+      const summary = `the ${roleNames[role]} ${nameOf(certificate.subject)} expired ${day(datesOf(certificate).notAfter)}`;
       if (role === 'root') return brokenUntilInSecret('RootExpired', summary, evidence, facts);
       return broken(role === 'leaf' ? 'LeafExpired' : 'IntermediateExpired', summary, evidence, values);
     }
     case 'not-yet-valid': {
       const { role, certificate } = fault;
-      const summary = `the ${roleNames[role]} ${nameOf(certificate.subject)} is valid from ${day(certificate.validFromDate)} on`;
+      const summary = `the ${roleNames[role]} ${nameOf(certificate.subject)} is valid from ${day(datesOf(certificate).notBefore)} on`;
       return broken('NotYetValid', summary, evidence, {});
     }
     case 'name-mismatch': {
       const why = fault.names === undefined ? ': it has no subjectAltName' : `, but for ${fault.names}`;
       const summary = `the certificate is not for ${server.host}${why}`;
       return broken('NameMismatch', summary, evidence, values);
+    }
+    case 'unreadable': {
+      const summary = `Go cannot read the certificate ${nameOf(fault.certificate.subject)}: ${fault.why}`;
+      return broken('CertificateUnreadable', summary, evidence, values);
     }
     case 'not-for-servers': {
       const summary = `the extended key usage of ${nameOf(fault.certificate.subject)} lacks serverAuth`;
@@ -126,7 +131,8 @@ export function rootName(chain: ChainJudgement): string {
 
 export function describe(certificate: X509Certificate): string {
   const own = isSelfSigned(certificate) ? 'signed by itself' : `issued by ${nameOf(certificate.issuer)}`;
-  const dates = `${day(certificate.validFromDate)} to ${day(certificate.validToDate)}`;
+  const { notBefore, notAfter } = datesOf(certificate);
+  const dates = `${day(notBefore)} to ${day(notAfter)}`;
   return `${nameOf(certificate.subject)}, ${own}, ${dates}, SHA-256 ${fingerprintOf(certificate.raw).slice(0, 16)}…`;
 }
 
@@ -140,5 +146,3 @@ function pathOf({ path }: ChainJudgement): string {
 function valuesOf({ host, port }: Server): { readonly server: string; readonly host: string } {
   return { server: `${host}:${port}`, host };
 }
-
-const day = (date: Date): string => date.toISOString().slice(0, 10);

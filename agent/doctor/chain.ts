@@ -5,6 +5,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { parseCertificate } from '../trust/certificate.ts';
+import { datesOf, findGoFault, nameOf } from './certificate-text.ts';
 import { isInspector } from './issuers.ts';
 
 export type Role = 'leaf' | 'intermediate' | 'root';
@@ -13,6 +14,8 @@ export type ChainFault =
   | { readonly kind: 'expired' | 'not-yet-valid'; readonly role: Role; readonly certificate: X509Certificate }
   /** `names` is undefined where there is no subjectAltName. */
   | { readonly kind: 'name-mismatch'; readonly names: string | undefined }
+  /** Go ends the handshake over it, wherever in the chain it stands. */
+  | { readonly kind: 'unreadable'; readonly certificate: X509Certificate; readonly why: string }
   | { readonly kind: 'not-for-servers'; readonly certificate: X509Certificate }
   | { readonly kind: 'insecure-signature'; readonly certificate: X509Certificate; readonly hash: string }
   | { readonly kind: 'self-signed-leaf' }
@@ -40,10 +43,12 @@ export function judgeChain(
   const timely = (path: Path): boolean => judgeDates(path, at).length === 0;
   const best = paths.find(timely) ?? paths[0] ?? { certificates: longestPath(sent), isComplete: false };
   const { certificates: path, isComplete } = best;
+  const root = isComplete ? path.at(-1) : undefined;
   return {
     path,
-    root: isComplete ? path.at(-1) : undefined,
+    root,
     faults: [
+      ...judgeReading(sent, root),
       ...judgeDates(best, at),
       ...judgeName(sent[0], host),
       ...judgeSignatures(best),
@@ -60,11 +65,7 @@ export function isGap({ kind }: ChainFault): boolean {
 
 /** The name of whoever is missing at the end of a path; the last certificate's own where that signed itself. */
 export function issuerOf(path: readonly X509Certificate[]): string {
-  return nameOf(path.at(-1)?.issuer ?? '');
-}
-
-export function nameOf(distinguishedName: string): string {
-  return distinguishedName.split('\n').join(', ');
+  return path.length === 0 ? '' : nameOf(path.at(-1)?.issuer);
 }
 
 export function isSelfSigned(certificate: X509Certificate): boolean {
@@ -122,10 +123,19 @@ function isInOrder(sent: readonly X509Certificate[]): boolean {
   });
 }
 
+/** A root that is unreadable is told of the store, whether the server sends it or not. */
+function judgeReading(sent: readonly X509Certificate[], root: X509Certificate | undefined): readonly ChainFault[] {
+  return sent.flatMap((certificate): readonly ChainFault[] => {
+    const why = root !== undefined && isSame(certificate, root) ? undefined : findGoFault(certificate);
+    return why === undefined ? [] : [{ kind: 'unreadable', certificate, why }];
+  });
+}
+
 function judgeDates({ certificates, isComplete }: Path, at: Date): readonly ChainFault[] {
   return certificates.flatMap((certificate, index): readonly ChainFault[] => {
-    const isExpired = at > certificate.validToDate;
-    if (!isExpired && at >= certificate.validFromDate) return [];
+    const { notBefore = at, notAfter = at } = datesOf(certificate);
+    const isExpired = at > notAfter;
+    if (!isExpired && at >= notBefore) return [];
     const isRoot = (isComplete && index === certificates.length - 1) || isSelfSigned(certificate);
     const role = index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate';
     return [{ kind: isExpired ? 'expired' : 'not-yet-valid', role, certificate }];
@@ -165,9 +175,10 @@ function judgeGap(path: readonly X509Certificate[]): readonly ChainFault[] {
   if (leaf === undefined || path.length > 1) return [];
   if (isSelfSigned(leaf)) return [{ kind: 'self-signed-leaf' }];
   const source = /CA Issuers - URI:(\S+)/.exec(leaf.infoAccess ?? '')?.[1];
-  const hasSuchName = intermediateName.test(leaf.issuer) && !/\broot\b/i.test(leaf.issuer);
-  const isIntermediate = (source !== undefined || hasSuchName) && !isInspector(nameOf(leaf.issuer));
-  return isIntermediate ? [{ kind: 'intermediate-missing', issuer: nameOf(leaf.issuer), source }] : [];
+  const issuer = nameOf(leaf.issuer);
+  const hasSuchName = intermediateName.test(issuer) && !/\broot\b/i.test(issuer);
+  const isIntermediate = (source !== undefined || hasSuchName) && !isInspector(issuer);
+  return isIntermediate ? [{ kind: 'intermediate-missing', issuer, source }] : [];
 }
 
 /** A leaf alone does not tell whether its issuer is a root. One says where its issuer can be fetched, or has such a name. */

@@ -1,7 +1,7 @@
 // What the runtime is told about this registry in files of its own, which may go past everything that a store says.
 
 import type { X509Certificate } from 'node:crypto';
-import { nameOf } from './chain.ts';
+import { nameOf } from './certificate-text.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { CaFile, HostsFolder, Placed } from './registry-settings.ts';
 import type { Target } from './target.ts';

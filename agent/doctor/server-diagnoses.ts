@@ -130,6 +130,14 @@ export const serverDiagnoses = {
       'Put the intermediate behind the certificate in the chain file of the server. An intermediate in the Secret helps, too, until it is renewed.',
     command: showChain(),
   },
+  CertificateUnreadable: {
+    check: 'chain',
+    severity: 'fail',
+    meaning:
+      'A certificate that the server sends is one that Go cannot read. Its programs end the handshake over it; others may not.',
+    remedy: 'Have it issued anew without that, or take it out of the chain of the server if nothing needs it.',
+    command: showChain(),
+  },
   NotForServers: {
     check: 'chain',
     severity: 'fail',

@@ -9,7 +9,7 @@ export type Environment = ReadonlyMap<string, string>;
 
 /** The proxy's URL, as it is set; undefined for a direct connection. */
 export function proxyFor(environment: Environment, server: Server): string | undefined {
-  const read = (name: string): string => environment.get(name) ?? environment.get(name.toLowerCase()) ?? '';
+  const read = (name: string): string => environment.get(name) || environment.get(name.toLowerCase()) || '';
   const proxy = read(server.scheme === 'https' ? 'HTTPS_PROXY' : 'HTTP_PROXY').trim();
   if (proxy === '' || isLoopback(server.host)) return undefined;
   const exceptions = read('NO_PROXY').split(',');
@@ -19,8 +19,10 @@ export function proxyFor(environment: Environment, server: Server): string | und
 
 /** Fit to be shown: without credentials, path and query. */
 export function maskProxy(proxy: string): string {
-  if (!URL.canParse(proxy)) return 'a URL that cannot be read';
-  const { protocol, host, username, password } = new URL(proxy);
+  const url = URL.parse(proxy);
+  // Behind the host, an `@` is a password's with a slash: half of it would be taken for the host.
+  if (url === null || `${url.pathname}${url.search}${url.hash}`.includes('@')) return 'a URL that cannot be read';
+  const { protocol, host, username, password } = url;
   return printable(`${protocol}//${username === '' && password === '' ? '' : '***@'}${host}`);
 }
 

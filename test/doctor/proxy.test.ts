@@ -14,10 +14,6 @@ test('the proxy is the one for the scheme, in capital letters first', () => {
   assert.equal(ask({}, 'https://registry.corp'), undefined);
 });
 
-test('an empty variable is set, and says that there is none', () => {
-  assert.equal(ask({ HTTPS_PROXY: '', https_proxy: 'http://lower:3128' }, 'https://registry.corp'), undefined);
-});
-
 test('loopback never goes through a proxy', () => {
   for (const url of ['https://localhost:5000', 'https://127.0.0.1:5000', 'https://[::1]:5000'])
     assert.equal(ask({ HTTPS_PROXY: 'http://proxy:3128' }, url), undefined, url);
@@ -57,4 +53,11 @@ test('a proxy is shown without its credentials', () => {
   assert.equal(maskProxy('http://proxy:3128'), 'http://proxy:3128');
   assert.equal(maskProxy('http://user:secret@proxy:3128/path?x'), 'http://***@proxy:3128');
   assert.equal(maskProxy('http://user:sec%'), 'a URL that cannot be read');
+  assert.equal(maskProxy('http://user:12/hunter2@proxy:3128'), 'a URL that cannot be read');
+});
+
+test('an empty variable does not hide the one in small letters, as for Go', () => {
+  const small = { HTTPS_PROXY: '', https_proxy: 'http://proxy:3128' };
+  assert.equal(ask(small, 'https://registry.corp'), 'http://proxy:3128');
+  assert.equal(ask({ ...small, NO_PROXY: '', no_proxy: 'corp' }, 'https://registry.corp'), undefined);
 });

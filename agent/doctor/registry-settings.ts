@@ -4,6 +4,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { parse as parseToml } from 'smol-toml';
+import { maskCredentials } from './mask.ts';
 
 export interface RegistrySettings {
   /** `config_path` of config.toml; or the folder that is there without it, where containerd looks by itself since 2.2; or none. */
@@ -83,7 +84,9 @@ export function parseContainerdConfig(text: string): ContainerdConfig {
   return {
     configPath: registries.flatMap((registry) => (textOf(registry['config_path']) ?? '').split(':').filter(Boolean)),
     imports: textsOf(top['imports']),
-    mirrors: registries.flatMap((registry) => Object.keys(tableAt(registry, 'mirrors'))),
+    mirrors: registries
+      .flatMap((registry) => Object.keys(tableAt(registry, 'mirrors')))
+      .map((name) => maskCredentials(name)),
     tls: new Map(registries.flatMap((registry) => [...readTls(tableAt(registry, 'configs'))])),
   };
 }
@@ -94,7 +97,10 @@ export function readRegistries(document: unknown, registry: string) {
   const mirrors = tableAt(top, 'mirrors');
   const mirror = isTable(mirrors[registry]) ? mirrors[registry] : tableAt(mirrors, '*');
   const tls = readTls(tableAt(top, 'configs'));
-  return { endpoints: textsOf(mirror['endpoint']).map(maskServer), tls: tls.get(registry) ?? tls.get('*') };
+  return {
+    endpoints: textsOf(mirror['endpoint']).map((url) => maskCredentials(url)),
+    tls: tls.get(registry) ?? tls.get('*'),
+  };
 }
 
 /** The names of the folder of a registry, the first that exists is read: with its port, as it is, and for all. */
@@ -104,12 +110,7 @@ export function folderNames(registry: string): readonly string[] {
 }
 
 function readHost(server: string, table: Table): HostEntry {
-  return { server: maskServer(server), skipVerify: table['skip_verify'] === true, ca: textsOf(table['ca']) };
-}
-
-/** The URL of a server may hold a password, which is nobody's to see. */
-function maskServer(url: string): string {
-  return url.replace(/^(\w+:\/\/)[^/]*@/, '$1');
+  return { server: maskCredentials(server), skipVerify: table['skip_verify'] === true, ca: textsOf(table['ca']) };
 }
 
 function readTls(configs: Table): ContainerdConfig['tls'] {

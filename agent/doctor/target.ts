@@ -2,6 +2,7 @@
 // Docker's rules: a first part without a dot, colon or `localhost` is no host, and images without a host are docker.io's.
 
 import { isIP } from 'node:net';
+import { maskCredentials } from './mask.ts';
 
 export interface Server {
   readonly scheme: 'https' | 'http';
@@ -32,7 +33,7 @@ const imageForm = new RegExp(
 export function parseTarget(text: string): Target {
   const target = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? parseUrl(text) : (parseHost(text) ?? parseImage(text));
   if (target === undefined || target.server.port < 1 || target.server.port > 65_535)
-    throw new Error(`expected an image, HOST:PORT or a URL, got ${JSON.stringify(text)}`);
+    throw new Error(`expected an image, HOST:PORT or a URL, got ${JSON.stringify(maskCredentials(text, '***@'))}`);
   return target;
 }
 
@@ -44,7 +45,8 @@ export function formatServer({ scheme, host, port }: Server): string {
 
 function parseUrl(text: string): Target | undefined {
   if (!URL.canParse(text)) return undefined;
-  const { protocol, hostname, port: written, host, pathname } = new URL(text);
+  const { protocol, hostname, port: written, host, pathname, search, hash } = new URL(text);
+  if (`${pathname}${search}${hash}`.includes('@')) return undefined; // a password with a slash, half of it taken for the host
   if ((protocol !== 'https:' && protocol !== 'http:') || hostname === '') return undefined;
   const scheme = protocol === 'https:' ? 'https' : 'http';
   const server = { scheme, host: bare(hostname), port: Number(written) || (scheme === 'https' ? 443 : 80) } as const;

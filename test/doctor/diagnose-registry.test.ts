@@ -53,6 +53,9 @@ test('what hosts.toml says of a registry is told: another server, no verificatio
   const mirrored = await say('[host."https://user:hunter2@mirror.test:5000/v2"]\ncapabilities = ["pull"]\n');
   assertWarns(mirrored, 'HostsTomlRedirects');
   assert.equal(mirrored.first?.diagnosis?.command, 'node-trust doctor https://mirror.test:5000/v2');
+  const bare = await say('[host."robot:hunter2@mirror.test"]\n');
+  assertWarns(bare, 'HostsTomlRedirects');
+  assert.equal(bare.first?.diagnosis?.command, 'node-trust doctor mirror.test');
   assertWarns(await say('skip_verify = true\n'), 'SkipVerify');
   const twice = await say(`ca = "missing.pem"\n[host."https://${registry}"]\nca = "missing.pem"\n`);
   assertFails(twice, 'HostsTomlBroken');
@@ -63,7 +66,7 @@ test('what hosts.toml says of a registry is told: another server, no verificatio
   const garbled = await say('ca = \npassword = "hunter2"\n');
   assertWarns(garbled, 'ConfigUnreadable');
   assert.match(garbled.first?.summary ?? '', /hosts\.toml: it cannot be parsed, line 2/);
-  assert(!JSON.stringify([...mirrored.checks, ...garbled.checks]).includes('hunter2'));
+  assert(!JSON.stringify([...mirrored.checks, ...bare.checks, ...garbled.checks]).includes('hunter2'));
 });
 
 test('a hosts.toml whose CA stands at its top without a [host] table is one that containerd before 2 ignores', async (t) => {

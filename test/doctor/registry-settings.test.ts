@@ -22,11 +22,21 @@ ca = "/etc/own.pem"
   ]);
 });
 
-test('a password in the URL of a server is not kept', () => {
-  const hosts = parseHosts('[host."https://user:secret@mirror.corp"]\n');
-  assert.equal(hosts.entries[0]?.server, 'https://mirror.corp');
-  const { endpoints } = readRegistries({ mirrors: { a: { endpoint: ['https://user:secret@mirror.corp/v2'] } } }, 'a');
-  assert.deepEqual(endpoints, ['https://mirror.corp/v2']);
+test('credentials of a server are not kept, in whatever form they are written', () => {
+  for (const [written, kept] of [
+    ['https://user:hunter2@mirror.corp', 'https://mirror.corp'],
+    ['robot:hunter2@mirror.corp', 'mirror.corp'],
+    [' https://user:hunter2@mirror.corp/v2', 'https://mirror.corp/v2'],
+    ['https://user:hun/ter2@mirror.corp', 'https://mirror.corp'],
+    ['https://user:hun?ter2@mirror.corp', 'https://mirror.corp'],
+    ['https://mirror.corp/v2?token=hunter2', 'https://mirror.corp/v2'],
+  ] as const) {
+    assert.equal(parseHosts(`[host."${written}"]\n`).entries[0]?.server, kept);
+    assert.equal(parseHosts(`server = "${written}"\n`).entries[0]?.server, kept);
+    assert.deepEqual(readRegistries({ mirrors: { a: { endpoint: [written] } } }, 'a').endpoints, [kept]);
+    const { mirrors } = parseContainerdConfig(`[plugins.cri.registry.mirrors."${written}"]\n`);
+    assert.deepEqual(mirrors, [kept]);
+  }
 });
 
 test('what has another shape than documented counts as not there', () => {

@@ -61,6 +61,18 @@ test('credentials in a URL are not repeated', () => {
   assert.equal(parseTarget('https://user:secret@registry.corp/v2/').asked, 'https://registry.corp/v2/');
 });
 
+test('credentials in what is refused are not repeated, and a password with a slash is not taken for a host', () => {
+  for (const [text, shown] of [
+    ['robot:hunter2@registry.corp/app', '***@registry.corp/app'],
+    ['docker://robot:hunter2@registry.corp/app', 'docker://***@registry.corp/app'],
+    ['https://robot:hunter2@registry.corp:99999', 'https://***@registry.corp:99999'],
+    ['https://robot:12/hunter2@registry.corp', 'https://***@registry.corp'],
+    ['https://robot:12?hunter2@registry.corp', 'https://***@registry.corp'],
+    ['ftp://registry.corp/?token=hunter2', 'ftp://registry.corp/'],
+  ] as const)
+    assert.throws(() => parseTarget(text), { message: `expected an image, HOST:PORT or a URL, got "${shown}"` });
+});
+
 test('a server is shown without the port that goes without saying, and IPv6 in brackets', () => {
   assert.equal(formatServer({ scheme: 'https', host: 'a.test', port: 443 }), 'a.test');
   assert.equal(formatServer({ scheme: 'http', host: 'a.test', port: 443 }), 'a.test:443');

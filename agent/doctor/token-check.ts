@@ -33,8 +33,9 @@ export function checkToken(view: View): Check {
   const sameRoot = chain.root !== undefined && chain.root.fingerprint256 === view.chain?.root?.fingerprint256;
   const isTrusted = sameRoot || isInRoots(view, chain.root?.fingerprint256);
   if (fault !== undefined) return broke(tellFault(fault, server, [], facts));
-  // The registry's own fault is told already, and this would be the same one.
-  const isSame = rootName(chain) === (view.chain && rootName(view.chain));
+  // The registry's own fault is told already, and this would be the same one. Of a root that is known, the name alone says nothing.
+  const areUnknown = chain.root === undefined && view.chain !== undefined && view.chain.root === undefined;
+  const isSame = areUnknown && rootName(chain) === rootName(view.chain);
   if (isTrusted || isSame) return pass('token', `${name}, below ${rootName(chain)}`);
   const summary = `${name} has a certificate below ${rootName(chain)}, which the host does not trust`;
   return broken('TokenServerUntrusted', summary, [`the registry sends to ${token.realm}`], { other });

@@ -39,6 +39,18 @@ test('a token server is judged with the same eyes', async (t) => {
   assert.match(summaryOf(well, 'token'), /^pass: auth\.test:\d+, below CN=Corp Root$/);
 });
 
+test('a token server below a root that has no more than the name of the trusted one is not trusted', async (t) => {
+  const patient = await createPatient(t);
+  const renewed = createCertificate({ subject: 'Corp Root' });
+  const auth = createServerCertificate(renewed, { subject: 'auth.test', names: ['auth.test'] });
+  const tokens = await startRegistry(t, { chain: [auth, renewed] });
+  const challenge = `Bearer realm="https://auth.test:${tokens}/token",service="x"`;
+  const port = await startRegistry(t, { chain: [leaf], challenge });
+  assertFails(await patient.examine(`${registryHost}:${port}/app`), 'UnknownRoot');
+  await patient.install([root]);
+  assertFails(await patient.examine(`${registryHost}:${port}/app`), 'TokenServerUntrusted');
+});
+
 test('what hosts.toml says of a registry is told: another server, no verification, a CA that is not there', async (t) => {
   const patient = await createPatient(t);
   await patient.install([root]);

@@ -7,11 +7,12 @@ import { datesOf, day, nameOf } from './certificate-text.ts';
 import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf } from './chain.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { EndpointFacts, Facts } from './facts.ts';
+import { certificatesFor } from './hosts-folder.ts';
 import { brokenUntilInSecret } from './into-secret.ts';
 import { isInspector, isPublicRegistry } from './issuers.ts';
 import { count, isUntried } from './network-checks.ts';
 import type { Server } from './target.ts';
-import { certificatesOf, type View } from './view.ts';
+import type { View } from './view.ts';
 
 export function checkChain({ chain, facts }: View): Check {
   const { endpoint } = facts;
@@ -103,7 +104,7 @@ function findInterception({ facts, host, isPublic: isPublicRoot }: View, chain: 
     .flatMap(({ subject, issuer }, index) => (index === 0 ? [issuer] : [subject, issuer]))
     .map(nameOf);
   const inspector = names.find(isInspector);
-  const expected = certificatesOf(host?.registry.own);
+  const expected = certificatesFor(host?.registry.own, facts.target);
   const { direct, endpoint } = facts;
   if (isPublicRoot) return [];
   const isPublic = isPublicRegistry(endpoint.server.host) && chain.root === undefined;

@@ -3,10 +3,10 @@
 import type { X509Certificate } from 'node:crypto';
 import { nameOf } from './certificate-text.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
+import { certificatesFor, isServer } from './hosts-folder.ts';
 import type { CaFile, HostsFolder, Placed } from './registry-settings.ts';
-import type { Target } from './target.ts';
 import { unitOf, whyNoHost } from './trust-checks.ts';
-import { certificatesOf, isPrint, type View } from './view.ts';
+import { isPrint, type View } from './view.ts';
 
 export function checkFolder(view: View): Check {
   const { host, facts, root, isInStore } = view;
@@ -19,9 +19,10 @@ export function checkFolder(view: View): Check {
   const bad = folder.cas.find(isBad);
   if (bad !== undefined)
     return broken('HostsTomlBroken', `${bad.path} ${describeBad(bad)}`, describeFolder(folder), { path });
+  const casOf = (one: HostsFolder | undefined): readonly X509Certificate[] => certificatesFor(one, facts.target);
   const holds = (one: HostsFolder | undefined): boolean =>
-    root !== undefined && certificatesOf(one).some((certificate) => isPrint(certificate, root));
-  const isShadowed = own !== undefined && byDefault !== undefined && certificatesOf(byDefault).length > 0;
+    root !== undefined && casOf(one).some((certificate) => isPrint(certificate, root));
+  const isShadowed = own !== undefined && byDefault !== undefined && casOf(byDefault).length > 0;
   if (isShadowed && !isInStore && !holds(own) && holds(byDefault))
     return broken(
       'DefaultShadowed',
@@ -46,10 +47,10 @@ export function checkFolder(view: View): Check {
     return broken('HostsTomlRedirects', `${path} sends pulls to ${other.server}`, describeFolder(folder), {
       other: other.server,
     });
-  const isOfOthers = own !== undefined && certificatesOf(own).length > 0 && root !== undefined && !holds(own);
+  const isOfOthers = own !== undefined && casOf(own).length > 0 && root !== undefined && !holds(own);
   if (isOfOthers || isShadowed) {
     const what = isOfOthers
-      ? `names ${namesOf(certificatesOf(own))}, and not this chain's root`
+      ? `names ${namesOf(casOf(own))}, and not this chain's root`
       : `is read instead of ${byDefault?.path}`;
     return broken('HostsTomlShadows', `${path} ${what}`, describeFolder(folder), { path });
   }
@@ -116,13 +117,4 @@ function describeFolder({ hosts, cas, path }: HostsFolder): readonly string[] {
 
 function namesOf(certificates: readonly X509Certificate[]): string {
   return [...new Set(certificates.map(({ subject }) => nameOf(subject)))].join('; ');
-}
-
-/** A URL, or a host with a port, of hosts.toml or registries.yaml that means the server itself. */
-function isServer(text: string, { server, registry }: Target): boolean {
-  const url = /^https?:\/\//.test(text) ? text : `https://${text}`;
-  if (!URL.canParse(url)) return false;
-  const { hostname, port, protocol, host } = new URL(url);
-  const number = Number(port) || (protocol === 'http:' ? 80 : 443);
-  return host === registry || (hostname.replaceAll(/^\[|\]$/g, '') === server.host && number === server.port);
 }

@@ -53,6 +53,7 @@ export interface Hosts {
 export interface HostEntry {
   readonly server: string;
   readonly skipVerify: boolean;
+  /** As they are written; in a {@link HostsFolder} absolute. */
   readonly ca: readonly string[];
 }
 

@@ -9,7 +9,7 @@ import { formatServer, parseTarget, type Server } from './target.ts';
 import { judgeEndpoint, knownRoots, type View } from './view.ts';
 
 export function checkToken(view: View): Check {
-  const { facts, host, sources, at } = view;
+  const { facts, sources, at } = view;
   const { token, endpoint } = facts;
   if (token === undefined) return withoutToken(endpoint);
   const { server } = token.endpoint;
@@ -27,7 +27,7 @@ export function checkToken(view: View): Check {
   if (first !== undefined) return broke(first);
   if (server.scheme === 'http')
     return broken('TokenOverHttp', `tokens are asked for at ${token.realm}`, [], { url: urlOf(server) });
-  const chain = judgeEndpoint(token.endpoint, knownRoots(sources, host), at);
+  const chain = judgeEndpoint(token.endpoint, knownRoots(sources, facts), at);
   if (chain === undefined) return withoutChain('token', token.endpoint);
   const [fault] = chain.faults;
   const sameRoot = chain.root !== undefined && chain.root.fingerprint256 === view.chain?.root?.fingerprint256;

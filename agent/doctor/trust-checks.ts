@@ -10,6 +10,7 @@ import { isGap, isSelfSigned } from './chain.ts';
 import { checkIssuer, describe, rootName, withoutChain } from './chain-checks.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { Facts } from './facts.ts';
+import { certificatesFor, certificatesOf } from './hosts-folder.ts';
 import { brokenUntilInSecret, placeOf } from './into-secret.ts';
 import { isPrint, type SourceView, type View } from './view.ts';
 
@@ -62,6 +63,7 @@ function checkUnknown(view: View, isIntercepted: boolean): Check {
     ...(last === undefined
       ? []
       : [`the last certificate ${isSelfSigned(last) ? 'sent is it' : 'that leads there'}: ${describe(last)}`]),
+    ...tellMirrors(view, issuer),
     ...(isRenewed ? ['a certificate of that name is known here, with another key: the CA was renewed'] : []),
   ];
   if (isPublic)
@@ -73,6 +75,15 @@ function checkUnknown(view: View, isIntercepted: boolean): Check {
       ? `${issuer} is not trusted on this host; whether the Secret holds it is not known`
       : `${issuer} is known nowhere here`;
   return brokenUntilInSecret('UnknownRoot', summary, evidence, facts);
+}
+
+/** A CA in the table of a mirror looks as if it were given for the registry. */
+function tellMirrors({ host, facts }: View, issuer: string): readonly string[] {
+  const folder = host?.registry.own ?? host?.registry.byDefault;
+  const own = certificatesFor(folder, facts.target);
+  const others = certificatesOf(folder).filter((certificate) => !own.includes(certificate));
+  const isNamed = others.some(({ subject }) => nameOf(subject) === issuer);
+  return isNamed ? [`${folder?.path}/hosts.toml names it for another server alone`] : [];
 }
 
 function describeSecret({ facts: { secret, secretName }, sources }: View): string {

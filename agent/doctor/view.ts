@@ -6,7 +6,7 @@ import { type Fingerprint, fingerprintOf } from '../trust/certificate.ts';
 import type { SourceSnapshot } from '../trust/source.ts';
 import { type ChainJudgement, judgeChain } from './chain.ts';
 import type { EndpointFacts, Facts, HostFacts } from './facts.ts';
-import type { HostsFolder } from './registry-settings.ts';
+import { certificatesFor } from './hosts-folder.ts';
 
 export interface SourceView {
   readonly name: string;
@@ -43,8 +43,9 @@ export const maxSkewMs = 5 * 60_000;
 export function createView(facts: Facts): View {
   const host = facts.host.kind === 'known' ? facts.host.value : undefined;
   const sources = readSources(facts, host);
-  const trusted = trustedRoots(host);
-  const known = knownRoots(sources, host);
+  const ofFolder = certificatesFor(host?.registry.own ?? host?.registry.byDefault, facts.target);
+  const trusted = [...(host?.roots ?? []).map(({ certificate }) => certificate), ...ofFolder];
+  const known = knownRoots(sources, facts);
   const { http } = facts.endpoint;
   const serverTime = http.kind === 'answer' ? http.date : undefined;
   const skewMs = serverTime && facts.now.getTime() - serverTime.getTime();
@@ -58,7 +59,6 @@ export function createView(facts: Facts): View {
   const at = clockIsWrong && serverTime !== undefined ? serverTime : facts.now;
   const chain = judge(at);
   const root = chain?.root && fingerprintOf(chain.root.raw);
-  const folder = host?.registry.own ?? host?.registry.byDefault;
   return {
     facts,
     host,
@@ -69,7 +69,7 @@ export function createView(facts: Facts): View {
     chain,
     root,
     isInStore: root !== undefined && (host?.roots ?? []).some(({ certificate }) => isPrint(certificate, root)),
-    isInFolder: root !== undefined && certificatesOf(folder).some((certificate) => isPrint(certificate, root)),
+    isInFolder: root !== undefined && ofFolder.some((certificate) => isPrint(certificate, root)),
     isPublic: root === undefined && judgeEndpoint(facts.endpoint, loadAll(facts.publicRoots), at)?.root !== undefined,
   };
 }
@@ -84,27 +84,18 @@ export function judgeEndpoint(
   return tls.kind === 'chain' ? judgeChain(tls.sent, known, server.host, at) : undefined;
 }
 
-/** By the host's store, and by the folder that containerd reads for this registry. */
-function trustedRoots(host: HostFacts | undefined): readonly X509Certificate[] {
-  const folder = host?.registry.own ?? host?.registry.byDefault;
-  return [...(host?.roots ?? []).map(({ certificate }) => certificate), ...certificatesOf(folder)];
-}
-
-/** By those, and by whatever may bring others there. */
-export function knownRoots(sources: readonly SourceView[], host: HostFacts | undefined): readonly X509Certificate[] {
+/** Those of the store and of containerd's folders, and whatever may bring others there. */
+export function knownRoots(sources: readonly SourceView[], { host: found, target }: Facts): readonly X509Certificate[] {
+  const host = found.kind === 'known' ? found.value : undefined;
   const anchors = host?.observed.kind === 'known' ? host.observed.value.store.anchors : [];
   const all = [
     ...(host?.roots ?? []).map(({ certificate }) => certificate),
     ...sources.flatMap(({ sighted }) => sighted),
     ...anchors.flatMap(({ certificate }) => (certificate === undefined ? [] : [new X509Certificate(certificate.der)])),
-    ...certificatesOf(host?.registry.own),
-    ...certificatesOf(host?.registry.byDefault),
+    ...certificatesFor(host?.registry.own, target),
+    ...certificatesFor(host?.registry.byDefault, target),
   ];
   return [...new Map(all.map((certificate) => [certificate.fingerprint256, certificate])).values()];
-}
-
-export function certificatesOf(folder: HostsFolder | undefined): readonly X509Certificate[] {
-  return (folder?.cas ?? []).flatMap(({ certificates }) => certificates ?? []);
 }
 
 export function isPrint(certificate: X509Certificate, print: Fingerprint): boolean {

@@ -81,6 +81,30 @@ test('what hosts.toml says of a registry is told: another server, no verificatio
   assert(!JSON.stringify([...mirrored.checks, ...bare.checks, ...garbled.checks]).includes('hunter2'));
 });
 
+test('a CA in hosts.toml counts for the server in whose table it stands', async (t) => {
+  const patient = await createPatient(t);
+  const port = await startRegistry(t, { chain: [leaf] });
+  const registry = `${registryHost}:${port}`;
+  const folder = `/etc/containerd/certs.d/${registryHost}_${port}_`;
+  await patient.sandbox.write('/etc/containerd/config.toml', configToml);
+  await patient.sandbox.write(`${folder}/corp.pem`, root.pem);
+  const say = async (toml: string): Promise<Seen> => {
+    await patient.sandbox.write(`${folder}/hosts.toml`, toml);
+    return patient.examine(registry);
+  };
+  const mirrored = await say(`server = "https://${registry}"\n[host."https://mirror.test"]\nca = "corp.pem"\n`);
+  assertFails(mirrored, 'UnknownRoot');
+  const where = `${folder}/hosts.toml names it for another server alone`;
+  assert(mirrored.first?.evidence.includes(where) === true, tell(mirrored));
+  assertFails(await say('server = "https://mirror.test"\nca = "corp.pem"\n[host]\n'), 'UnknownRoot');
+  for (const toml of [
+    `server = "https://${registry}"\nca = "corp.pem"\n[host."https://mirror.test"]\n`,
+    'ca = "corp.pem"\n[host]\n',
+    `[host."https://${registry}"]\nca = "corp.pem"\n`,
+  ])
+    assert.deepEqual((await say(toml)).fails, [], toml);
+});
+
 test('a hosts.toml whose CA stands at its top without a [host] table is one that containerd before 2 ignores', async (t) => {
   const patient = await createPatient(t);
   const port = await startRegistry(t, { chain: [leaf] });

@@ -97,14 +97,19 @@ async function readHostsFolder(
   path: string,
   faults: Placed<string>[],
 ): Promise<HostsFolder | undefined> {
-  const entries = await root.readFolder(path).catch(() => 'absent' as const);
-  if (entries === 'absent') return undefined;
+  const files = await root.readFolder(path).catch(() => 'absent' as const);
+  if (files === 'absent') return undefined;
   const toml = posix.join(path, 'hosts.toml');
-  const hosts = await parseFile(root, toml, parseHosts, faults);
-  const loose = entries.filter(({ name }) => name.endsWith('.crt')).map(({ name }) => posix.join(path, name));
-  const named = (hosts?.entries ?? []).flatMap(({ ca }) => ca.map((file) => posix.resolve(path, file)));
-  const files = hosts === undefined ? loose : named;
-  return { path, hosts, cas: await Promise.all([...new Set(files)].map((file) => readCa(root, file))) };
+  const written = await parseFile(root, toml, parseHosts, faults);
+  const entries = written?.entries.map((entry) => ({
+    ...entry,
+    ca: entry.ca.map((file) => posix.resolve(path, file)),
+  }));
+  const hosts = written && { ...written, entries: entries ?? [] };
+  const loose = files.filter(({ name }) => name.endsWith('.crt')).map(({ name }) => posix.join(path, name));
+  const named = (entries ?? []).flatMap(({ ca }) => ca);
+  const cas = hosts === undefined ? loose : named;
+  return { path, hosts, cas: await Promise.all([...new Set(cas)].map((file) => readCa(root, file))) };
 }
 
 async function readRegistriesFile(root: HostRoot, registry: string, parseYaml: ParseYaml, faults: Placed<string>[]) {

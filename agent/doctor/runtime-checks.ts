@@ -1,7 +1,7 @@
 // The runtime's process: whether it has loaded the store as it is (what planTrust says of our own), and whether its environment
 // leads it to another store.
 
-import { ownOnHost } from '../trust/observation.ts';
+import { type Observation, ownOnHost } from '../trust/observation.ts';
 import { planTrust, type Step } from '../trust/plan.ts';
 import { rootName } from './chain-checks.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
@@ -15,9 +15,12 @@ export function checkRuntime(view: View): Check {
   if (host.observed.kind === 'unknown' || host.observed.value.runtime.kind === 'none') return judgeByTimes(view, host);
   const { record, runtime, store } = host.observed.value;
   const { unit } = runtime;
-  const steps = planTrust(ownOnHost(host.observed.value), host.observed.value);
+  const sound = withoutStrays(host.observed.value);
+  const steps = planTrust(ownOnHost(sound), sound);
   const isPlanned = (kind: Step['kind']): boolean => steps.some((step) => step.kind === kind);
-  if (isPlanned('stage-store')) return skipped('runtime', 'the store itself is not in order yet');
+  // Where the root is in it all the same, no earlier link says so, and what the process has loaded is not known.
+  if (isPlanned('stage-store'))
+    return (view.isInStore ? notKnown : skipped)('runtime', 'the store itself is not in order yet');
   const evidence = describeProcess(host);
   if (runtime.kind !== 'running') return broken('RuntimeUnknown', `${unit}: ${runtime.evidence}`, evidence, { unit });
   // Without a record that ends, a rebuild is planned as well, and what is known is no more than times.
@@ -29,6 +32,18 @@ export function checkRuntime(view: View): Check {
     view.root === undefined || store.anchors.some(({ certificate }) => certificate?.fingerprint === view.root);
   if (!isOurs && view.isInStore) return judgeByTimes(view, host);
   return pass('runtime', `${unit} has loaded the store that is there`, evidence);
+}
+
+/** A file under a name of ours that is no anchor brings nothing into the store: what was loaded does not depend on it. */
+function withoutStrays(observed: Observation): Observation {
+  const { anchors, derived } = observed.store;
+  const strays = new Set(anchors.filter(({ certificate }) => certificate === undefined).map(({ name }) => name));
+  const store = {
+    ...observed.store,
+    anchors: anchors.filter(({ name }) => !strays.has(name)),
+    derived: derived.filter((name) => !strays.has(name)),
+  };
+  return { ...observed, store };
 }
 
 /** By when the unit was started and the store was written: enough for a warning, no more. */
@@ -69,7 +84,7 @@ function describeProcess(host: HostFacts): readonly string[] {
 }
 
 export function checkEnvironment(view: View): Check {
-  const { host, facts, root, chain, at } = view;
+  const { host, facts, root, chain, at, isInFolder } = view;
   if (host === undefined) return notKnown('environment', whyNoHost(facts));
   if (host.unit.kind === 'unknown') return notKnown('environment', host.unit.why);
   const { unit, variables, ownRoots } = host.unit.value;
@@ -85,7 +100,9 @@ export function checkEnvironment(view: View): Check {
     at,
   );
   const summary = `${unit} reads ${set.map(([, { value }]) => value).join(' and ')} instead of the host's store`;
-  const lacks = root !== undefined && chain !== undefined && reached?.root === undefined;
-  if (lacks) return broken('OtherStoreLacksRoot', `${summary}, which lacks ${rootName(chain)}`, evidence, values);
+  // containerd adds the CAs of its folder for the registry to whatever store it reads.
+  const lacks = root !== undefined && !isInFolder && reached?.root === undefined;
+  if (lacks && chain !== undefined)
+    return broken('OtherStoreLacksRoot', `${summary}, which lacks ${rootName(chain)}`, evidence, values);
   return broken('OtherStore', summary, evidence, values);
 }

@@ -120,6 +120,8 @@ test('a runtime that was started before the store had the root is stale', async 
   const seen = await patient.examine(`${registryHost}:${port}`);
   assertFails(seen, 'RuntimeStale');
   assert.equal(seen.first?.diagnosis?.command, 'systemctl restart containerd.service');
+  await patient.sandbox.write('/usr/local/share/ca-certificates/node-trust-0123456789abcdef.crt', '');
+  assertFails(await patient.examine(`${registryHost}:${port}`), 'RuntimeStale');
 });
 
 test('a server that does not send its intermediate is told from an unknown root', async (t) => {
@@ -283,6 +285,11 @@ test('SSL_CERT_FILE in a drop-in of the unit leads the runtime to a store withou
   const seen = await patient.examine(`${registryHost}:${port}`);
   assertFails(seen, 'OtherStoreLacksRoot');
   assert.match(seen.first?.diagnosis?.command ?? '', /10-ca\.conf .*systemctl restart containerd\.service/);
+  const folder = `/etc/containerd/certs.d/${registryHost}_${port}_`;
+  await patient.sandbox.write('/etc/containerd/config.toml', configToml);
+  await patient.sandbox.write(`${folder}/ca.crt`, root.pem);
+  assertWarns(await patient.examine(`${registryHost}:${port}`), 'OtherStore');
+  await patient.sandbox.remove(`${folder}/ca.crt`);
   await patient.sandbox.write('/etc/other.pem', root.pem);
   assertWarns(await patient.examine(`${registryHost}:${port}`), 'OtherStore');
 });

@@ -3,10 +3,13 @@
 import { X509Certificate } from 'node:crypto';
 import { type Admission, admit } from '../trust/admission.ts';
 import { type Fingerprint, fingerprintOf } from '../trust/certificate.ts';
+import { normalize } from '../trust/normalize.ts';
 import type { SourceSnapshot } from '../trust/source.ts';
+import { findGoFault } from './certificate-text.ts';
 import { type ChainJudgement, judgeChain } from './chain.ts';
 import type { EndpointFacts, Facts, HostFacts } from './facts.ts';
 import { certificatesFor } from './hosts-folder.ts';
+import { findBlocks } from './pem-blocks.ts';
 
 export interface SourceView {
   readonly name: string;
@@ -52,7 +55,15 @@ export function createView(facts: Facts): View {
   // What is trusted already comes first: an intermediate in a Secret must not stand before its trusted root.
   const judge = (at: Date): ChainJudgement | undefined => {
     const judged = judgeEndpoint(facts.endpoint, trusted, at);
-    return judged?.root === undefined ? judgeEndpoint(facts.endpoint, known, at) : judged;
+    if (judged?.root === undefined) return judgeEndpoint(facts.endpoint, known, at);
+    if (findGoFault(judged.root) === undefined) return judged;
+    // Go passes over a root that it cannot read, and takes another one.
+    const readable = judgeEndpoint(
+      facts.endpoint,
+      trusted.filter((one) => findGoFault(one) === undefined),
+      at,
+    );
+    return readable?.root === undefined ? judged : readable;
   };
   const isLarge = skewMs !== undefined && Math.abs(skewMs) > maxSkewMs;
   const clockIsWrong = isLarge && hasDateFault(judge(facts.now)) && !hasDateFault(judge(serverTime ?? facts.now));
@@ -126,9 +137,7 @@ function readSources(facts: Facts, host: HostFacts | undefined): readonly Source
 
 /** Certificates in whatever form somebody has put them there: a source that is rejected for its form holds them, too. */
 export function sightCertificates(bytes: Uint8Array): readonly X509Certificate[] {
-  const isWide = bytes[0] === 0xff || bytes[0] === 0xfe || bytes[1] === 0;
-  const text = Buffer.from(bytes).toString(isWide ? 'utf16le' : 'latin1');
-  const blocks = text.match(pemBlock) ?? Buffer.from(text, 'base64').toString('latin1').match(pemBlock) ?? [];
+  const blocks = findBlocks(Buffer.from(normalize(bytes).bytes).toString('latin1'));
   return (blocks.length > 0 ? blocks : [bytes]).flatMap((block) => {
     try {
       return [new X509Certificate(block)];
@@ -137,5 +146,3 @@ export function sightCertificates(bytes: Uint8Array): readonly X509Certificate[]
     }
   });
 }
-
-const pemBlock = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g;

@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto';
 import { posix } from 'node:path';
 import { AgentError, errorText } from '../../errors.ts';
 import type { HostRoot } from '../../host/root.ts';
+import { findBlocks } from '../pem-blocks.ts';
 import {
   type CaFile,
   folderNames,
@@ -125,12 +126,9 @@ async function readCa(root: HostRoot, path: string): Promise<CaFile> {
   return { path, certificates: bytes === 'absent' ? undefined : loadCertificates(bytes) };
 }
 
-/** As Go does: what does not load is passed over. */
+/** What does not load is passed over, as by Go; what Go alone does not load is told of where it matters. */
 export function loadCertificates(bytes: Uint8Array): readonly X509Certificate[] {
-  const blocks = Buffer.from(bytes)
-    .toString('latin1')
-    .match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g);
-  return (blocks ?? []).flatMap((block) => {
+  return findBlocks(Buffer.from(bytes).toString('latin1')).flatMap((block) => {
     try {
       return [new X509Certificate(block)];
     } catch {

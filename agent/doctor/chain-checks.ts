@@ -6,7 +6,7 @@ import type { CheckName } from './catalogue.ts';
 import { datesOf, day, nameOf } from './certificate-text.ts';
 import { type ChainFault, type ChainJudgement, isGap, isSelfSigned, issuerOf } from './chain.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
-import type { EndpointFacts, Facts } from './facts.ts';
+import type { EndpointFacts } from './facts.ts';
 import { certificatesFor } from './hosts-folder.ts';
 import { brokenUntilInSecret } from './into-secret.ts';
 import { isInspector, isPublicRegistry } from './issuers.ts';
@@ -14,12 +14,13 @@ import { count, isUntried } from './network-checks.ts';
 import type { Server } from './target.ts';
 import type { View } from './view.ts';
 
-export function checkChain({ chain, facts }: View): Check {
+export function checkChain(view: View): Check {
+  const { chain, facts } = view;
   const { endpoint } = facts;
   if (chain === undefined || endpoint.tls.kind !== 'chain') return withoutChain('chain', endpoint);
   const sent = endpoint.tls.sent.map((certificate, index) => `sent ${index + 1}: ${describe(certificate)}`);
   const [fault] = chain.faults;
-  if (fault !== undefined) return tellFault(fault, endpoint.server, sent, facts);
+  if (fault !== undefined) return tellFault(fault, endpoint.server, sent, view);
   if (!chain.inOrder) {
     const summary = 'the certificates are not each issued by the one after it';
     return broken('ChainOutOfOrder', summary, sent, valuesOf(endpoint.server));
@@ -35,13 +36,13 @@ export function withoutChain(name: CheckName, endpoint: EndpointFacts): Check {
 }
 
 /** The one sentence about a fault; the token server's are told with the same. */
-export function tellFault(fault: ChainFault, server: Server, evidence: readonly string[], facts: Facts): Check {
+export function tellFault(fault: ChainFault, server: Server, evidence: readonly string[], view: View): Check {
   const values = valuesOf(server);
   switch (fault.kind) {
     case 'expired': {
       const { role, certificate } = fault;
       const summary = `the ${roleNames[role]} ${nameOf(certificate.subject)} expired ${day(datesOf(certificate).notAfter)}`;
-      if (role === 'root') return brokenUntilInSecret('RootExpired', summary, evidence, facts);
+      if (role === 'root') return brokenUntilInSecret('RootExpired', summary, evidence, view);
       return broken(role === 'leaf' ? 'LeafExpired' : 'IntermediateExpired', summary, evidence, values);
     }
     case 'not-yet-valid': {
@@ -96,7 +97,7 @@ export function checkIssuer(view: View): Check {
   const shown = last === undefined ? [] : [`the last certificate that leads there: ${describe(last)}`];
   if (reasons.length === 0) return pass('issuer', `${issuer}; nothing speaks for a proxy in between`);
   const summary = `the name is right, the issuer is ${issuer}${host === undefined ? '' : ', which nobody here vouches for'}`;
-  return brokenUntilInSecret('Intercepted', summary, [...reasons, ...shown], facts);
+  return brokenUntilInSecret('Intercepted', summary, [...reasons, ...shown], view);
 }
 
 function findInterception({ facts, host, isPublic: isPublicRoot }: View, chain: ChainJudgement): readonly string[] {

@@ -46,7 +46,8 @@ export const nodeDiagnoses = {
   SecretRejected: {
     check: 'admitted',
     severity: 'fail',
-    meaning: 'The Secret holds the root, and is not admitted, so nothing of it reaches a node.',
+    meaning:
+      'The Secret is not admitted, so nothing of it reaches a node. It holds the root, or something that cannot be read as a certificate.',
     remedy: '{remedy}',
     command: 'kubectl -n {namespace} get secret {secret} -o yaml | node-trust validate -',
   },
@@ -64,6 +65,14 @@ export const nodeDiagnoses = {
     remedy: 'See what the agent of this node says; a node without one is not enabled.',
     command:
       'kubectl -n kube-system get pods -o wide -l app.kubernetes.io/name=node-trust-agent; kubectl describe node {node}',
+  },
+  RootUnreadable: {
+    check: 'bundle',
+    severity: 'fail',
+    meaning:
+      "The root is trusted, and is one that Go cannot read: containerd and the kubelet skip it without a word, while OpenSSL's users do not.",
+    remedy: 'Have the CA make its certificate anew without that, and put the new one into the Secret.',
+    command: mergeRoot(),
   },
   NotInBundle: {
     check: 'bundle',

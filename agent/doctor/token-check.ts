@@ -32,7 +32,7 @@ export function checkToken(view: View): Check {
   const [fault] = chain.faults;
   const sameRoot = chain.root !== undefined && chain.root.fingerprint256 === view.chain?.root?.fingerprint256;
   const isTrusted = sameRoot || isInRoots(view, chain.root?.fingerprint256);
-  if (fault !== undefined) return broke(tellFault(fault, server, [], facts));
+  if (fault !== undefined) return broke(tellFault(fault, server, [], view));
   // The registry's own fault is told already, and this would be the same one. Of a root that is known, the name alone says nothing.
   const areUnknown = chain.root === undefined && view.chain !== undefined && view.chain.root === undefined;
   const isSame = areUnknown && rootName(chain) === rootName(view.chain);

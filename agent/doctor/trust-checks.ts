@@ -3,15 +3,16 @@
 
 import type { Fingerprint } from '../trust/certificate.ts';
 import { anchorName, type StoreObservation } from '../trust/observation.ts';
-import { annotationPrefix, describeFinding } from '../trust/status.ts';
+import { annotationPrefix } from '../trust/status.ts';
 import type { CheckName } from './catalogue.ts';
-import { nameOf } from './certificate-text.ts';
+import { findGoFault, nameOf } from './certificate-text.ts';
 import { isGap, isSelfSigned } from './chain.ts';
 import { checkIssuer, describe, rootName, withoutChain } from './chain-checks.ts';
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { Facts } from './facts.ts';
 import { certificatesFor, certificatesOf } from './hosts-folder.ts';
 import { brokenUntilInSecret, placeOf } from './into-secret.ts';
+import { findRejection, rejectionOfSecret } from './rejection.ts';
 import { isPrint, type SourceView, type View } from './view.ts';
 
 export function checkTrust(view: View): readonly Check[] {
@@ -24,7 +25,10 @@ export function checkTrust(view: View): readonly Check[] {
         ? notKnown(name, secretUnread)
         : skipped(name, 'no root to look for'),
     );
-    return [issuer, checkUnknown(view, isIntercepted), ...rest];
+    const unknown = checkUnknown(view, isIntercepted);
+    const rejected = unknown.diagnosis?.code === 'UnknownRoot' ? checkRejected(view, unknown) : undefined;
+    if (rejected === undefined) return [issuer, unknown, ...rest];
+    return [issuer, skipped('secret', whatIsMeant), rejected, ...rest.slice(1)];
   }
   let isHeldUp = false;
   const rest = links.map(([name, check]) => {
@@ -74,7 +78,7 @@ function checkUnknown(view: View, isIntercepted: boolean): Check {
     facts.secret.kind === 'unknown'
       ? `${issuer} is not trusted on this host; whether the Secret holds it is not known`
       : `${issuer} is known nowhere here`;
-  return brokenUntilInSecret('UnknownRoot', summary, evidence, facts);
+  return brokenUntilInSecret('UnknownRoot', summary, evidence, view);
 }
 
 /** A CA in the table of a mirror looks as if it were given for the registry. */
@@ -86,15 +90,27 @@ function tellMirrors({ host, facts }: View, issuer: string): readonly string[] {
   return isNamed ? [`${folder?.path}/hosts.toml names it for another server alone`] : [];
 }
 
-function describeSecret({ facts: { secret, secretName }, sources }: View): string {
+const whatIsMeant = 'what the Secret is meant to hold cannot be told: it is not admitted';
+
+/** What a Secret holds that is not admitted may be the root that nobody has seen: that is to be mended first. */
+function checkRejected(view: View, unknown: Pick<Check, 'summary' | 'evidence'>): Check | undefined {
+  const rejection = rejectionOfSecret(view);
+  if (rejection === undefined) return undefined;
+  const evidence = [...rejection.evidence, ...unknown.evidence, ...tellAgent(view.facts)];
+  const values = { ...placeOf(view.facts), remedy: rejection.remedy };
+  return broken('SecretRejected', `${rejection.summary}; ${unknown.summary}`, evidence, values);
+}
+
+function describeSecret(view: View): string {
+  const { secret, secretName } = view.facts;
   if (secret.kind === 'unknown') return `${secretName} was not read: ${secret.why}`;
   if (secret.value.kind === 'absent') return `${secretName} does not exist`;
-  if (secret.value.kind === 'wrong-type') return `${secretName} has the type ${secret.value.type}, expected Opaque`;
-  const names = sources
+  const rejection = rejectionOfSecret(view);
+  const names = view.sources
     .filter(({ isSecret }) => isSecret)
     .flatMap(({ sighted }) => sighted.map(({ subject }) => nameOf(subject)));
   return names.length === 0
-    ? `${secretName} holds no certificate`
+    ? (rejection?.summary ?? `${secretName} holds no certificate`)
     : `${secretName} holds ${[...new Set(names)].join('; ')}`;
 }
 
@@ -105,6 +121,7 @@ function checkSecret(view: View, root: Fingerprint): Check {
   if (holder !== undefined) return pass('secret', `${name} is in ${holder.name}`);
   if (isOurs(view, root)) {
     if (facts.secret.kind === 'unknown') return notKnown('secret', facts.secret.why);
+    if (rejectionOfSecret(view) !== undefined) return skipped('secret', whatIsMeant);
     const summary = `${name} is not in ${facts.secretName}, and lies on the host as ${anchorName(root)}`;
     return broken('NotYetWithdrawn', summary, tellAgent(facts), { node: facts.nodeName ?? 'NODE' });
   }
@@ -123,21 +140,18 @@ function checkSecret(view: View, root: Fingerprint): Check {
 
 function checkAdmitted(view: View, root: Fingerprint): Check {
   const holders = holdersOf(view, root);
-  const [holder] = holders;
-  if (holder === undefined) {
+  const accepted = holders.find(({ admission }) => admission?.accepted === true);
+  if (accepted !== undefined) return pass('admitted', `${accepted.name} is admitted`);
+  // Of ours, the source may be what is rejected for not being readable.
+  const rejection = findRejection(holders[0]) ?? (isOurs(view, root) ? rejectionOfSecret(view) : undefined);
+  if (rejection === undefined) {
     const isNeedless = pathOf(view, root) !== undefined && !isOurs(view, root);
     const isUnknown = view.facts.secret.kind === 'unknown' && !isNeedless;
     return (isUnknown ? notKnown : skipped)('admitted', whyNoHolder(view.facts));
   }
-  const accepted = holders.find(({ admission }) => admission?.accepted === true);
-  if (accepted !== undefined) return pass('admitted', `${accepted.name} is admitted`);
-  const errors = (holder.admission?.findings ?? []).filter(({ severity }) => severity === 'error');
-  const [first] = errors;
-  const summary = `${holder.name} is not admitted: ${first?.code ?? 'it holds no data'}`;
-  const evidence = errors.map((finding) => `${finding.code}: ${describeFinding(finding)}`);
-  const values = { ...placeOf(view.facts), remedy: first?.remedy ?? '' };
+  const values = { ...placeOf(view.facts), remedy: rejection.remedy };
   const code = view.isInStore ? 'LastGoodStays' : 'SecretRejected';
-  return broken(code, summary, [...evidence, ...tellAgent(view.facts)], values);
+  return broken(code, rejection.summary, [...rejection.evidence, ...tellAgent(view.facts)], values);
 }
 
 function checkAnchor(view: View, root: Fingerprint): Check {
@@ -153,8 +167,13 @@ function checkAnchor(view: View, root: Fingerprint): Check {
 }
 
 function checkBundle(view: View, root: Fingerprint): Check {
-  const { host, facts, isInStore } = view;
+  const { host, facts, isInStore, isInFolder, chain } = view;
   if (host === undefined) return notKnown('bundle', whyNoHost(facts));
+  const fault = chain?.root && findGoFault(chain.root);
+  if (chain?.root !== undefined && fault !== undefined && (isInStore || isInFolder || isOurs(view, root))) {
+    const summary = `Go cannot read ${nameOf(chain.root.subject)}, and skips it: ${fault}`;
+    return brokenUntilInSecret('RootUnreadable', summary, [describe(chain.root)], view);
+  }
   const store = storeOf(view);
   if (store?.bundle.has(root) === true) return pass('bundle', `it is in ${host.store}`);
   if (isInStore && !isOurs(view, root)) return pass('bundle', `Go's programs read it out of ${pathOf(view, root)}`);

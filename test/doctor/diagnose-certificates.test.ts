@@ -74,3 +74,28 @@ test('names in any encoding, and a year that is far away, end nothing', async (t
     assert(seen.first !== undefined, tell(seen));
   }
 });
+
+test('a root that Go cannot read is trusted by nobody who pulls, and is named', async (t) => {
+  const patient = await createPatient(t);
+  for (const [options, why] of [
+    [{ extraExtensions: [unreadableName] }, /Go cannot read CN=Go Root, and skips it: /],
+    [{ key: { kind: 'ec', curve: 'secp256k1' } }, /its key is on the curve secp256k1, which Go does not have/],
+  ] as const) {
+    const unreadable = createCertificate({ subject: 'Go Root', ...options });
+    await patient.install([unreadable]);
+    for (const chain of [[createLeaf(unreadable)], [createLeaf(unreadable), unreadable]]) {
+      const seen = await patient.examine(`${registryHost}:${await startRegistry(t, { chain })}`);
+      assertFails(seen, 'RootUnreadable');
+      assert.match(seen.first?.summary ?? '', why);
+    }
+  }
+});
+
+test('beside a root that Go cannot read, one of the same name and key that it can is what counts', async (t) => {
+  const patient = await createPatient(t);
+  const unreadable = createCertificate({ subject: 'Go Root', extraExtensions: [unreadableName] });
+  const readable = createCertificate({ subject: 'Go Root', key: unreadable.keys });
+  await patient.install([unreadable, readable]);
+  const seen = await patient.examine(`${registryHost}:${await startRegistry(t, { chain: [createLeaf(readable)] })}`);
+  assert.deepEqual([seen.first, seen.fails], [undefined, []], tell(seen));
+});

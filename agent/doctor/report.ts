@@ -52,14 +52,22 @@ function toReported({ name, status, summary, evidence, diagnosis, isUnknown }: C
   return { check: name, status, ...(isUnknown && { unknown: true }), summary, evidence, ...diagnosis };
 }
 
-/** Undefined for what is no report of this version, down to the last field that is used. */
+/**
+ * Undefined for what is no report of this version, down to the last field that is used. What the checks say by themselves is taken from
+ * them: whoever answers in a pod's place shall not call a node healthy with a check that fails.
+ */
 export function parseReport(text: string): Report | undefined {
   try {
     const report: unknown = JSON.parse(text);
-    return isReport(report) ? report : undefined;
+    return isReport(report) ? { ...report, ...conclude(report.checks) } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function conclude(checks: readonly ReportedCheck[]): Pick<Report, 'healthy' | 'diagnosis'> {
+  const find = (wanted: Check['status']): ReportedCheck | undefined => checks.find(({ status }) => status === wanted);
+  return { healthy: find('fail') === undefined, diagnosis: find('fail') ?? find('warn') ?? null };
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -74,6 +82,7 @@ function isReport(value: unknown): value is Report {
     typeof healthy === 'boolean' &&
     (diagnosis === null || isReportedCheck(diagnosis)) &&
     Array.isArray(checks) &&
+    checks.length > 0 &&
     checks.every(isReportedCheck)
   );
 }
@@ -111,6 +120,9 @@ export type Paint = (style: 'bold' | 'dim' | 'green' | 'red' | 'yellow', text: s
 const marks = { pass: ['green', '✓'], warn: ['yellow', '!'], fail: ['red', '✗'], skipped: ['dim', '-'] } as const;
 const readAs = { image: 'image', host: 'host', url: 'URL' } as const;
 
+/** Where nobody has named the Node: most who see this have typed it on a machine of their own. */
+const elsewhere = ', seen from this machine; from a node with --node NAME';
+
 /** A line a check with a mark, then the diagnosis: what is broken, what was seen, what to do, what to type. */
 export function formatReport({ target, node, checks, diagnosis }: Report, paint: Paint): string {
   const width = Math.max(...checks.map(({ check }) => check.length));
@@ -119,7 +131,7 @@ export function formatReport({ target, node, checks, diagnosis }: Report, paint:
     const [style, mark] = marks[status];
     return `${paint(style, mark)} ${status === 'skipped' ? paint('dim', line) : line}`;
   });
-  const from = node === undefined ? '' : `, seen from node ${printable(node)}`;
+  const from = node === undefined ? elsewhere : `, seen from node ${printable(node)}`;
   const server = formatServer(target);
   const where = server === target.asked ? '' : `: ${printable(server)}`;
   const head = `${readAs[target.readAs]} ${printable(target.asked)}${where}${from}`;

@@ -32,7 +32,7 @@ function report(...checks: Report['checks']): Report {
 test('a report is a line a check and the diagnosis as a block', () => {
   assert.equal(
     formatReport(report(fail, skipped, pass), plain),
-    `image app: registry-1.docker.io
+    `image app: registry-1.docker.io, seen from this machine; from a node with --node NAME
 ✗ dns  no address
 - tcp  why
 ✓ tls  well
@@ -46,9 +46,17 @@ Type, on the node: getent ahosts x
   );
 });
 
+test('a node that is known by its name is named', () => {
+  const head = formatReport({ ...report(pass), node: 'node-1' }, plain).split('\n', 1)[0];
+  assert.equal(head, 'image app: registry-1.docker.io, seen from node node-1');
+});
+
 test('a target that is a server itself is told once', () => {
   const server = { ...target, asked: 'localhost:5000', readAs: 'host', host: 'localhost', port: 5000 } as const;
-  assert.match(formatReport({ ...report(pass), target: server }, plain), /^host localhost:5000\n/);
+  assert.match(
+    formatReport({ ...report(pass), target: server }, plain),
+    /^host localhost:5000, seen from this machine; from a node with --node NAME\n/,
+  );
   assert.match(
     formatReport({ ...report(pass), target: { ...server, host: '::1' } }, plain),
     /^host localhost:5000: \[::1\]/,
@@ -105,6 +113,15 @@ test('what is no report of this version is none', () => {
     `${JSON.stringify(good)}x`,
   ])
     assert.equal(parseReport(text), undefined, text);
+});
+
+test('what a report from afar concludes is what its checks say', () => {
+  const believed = parseReport(JSON.stringify({ ...report(pass, fail), healthy: true, diagnosis: null }));
+  assert.deepEqual([believed?.healthy, believed?.diagnosis], [false, fail]);
+  const warned = { ...fail, status: 'warn' } as const;
+  const blamed = parseReport(JSON.stringify({ ...report(pass, warned), healthy: false, diagnosis: fail }));
+  assert.deepEqual([blamed?.healthy, blamed?.diagnosis], [true, warned]);
+  assert.equal(parseReport(JSON.stringify({ ...report(), healthy: true })), undefined, 'nothing was looked at');
 });
 
 test('what is no report in any of its fields is none, and what a terminal obeys is not handed on', () => {

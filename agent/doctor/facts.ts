@@ -62,7 +62,8 @@ export interface EndpointFacts {
         /** Every WWW-Authenticate of the answer. */
         readonly challenges: readonly string[];
       }
-    | { readonly kind: 'failed'; readonly evidence: string }
+    /** `client-wanted` is who ends the connection because no client certificate was sent: with TLS 1.3 after the handshake. */
+    | { readonly kind: 'failed' | 'client-wanted'; readonly evidence: string }
     | NotReached;
 }
 

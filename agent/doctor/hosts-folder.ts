@@ -3,15 +3,27 @@
 // of the folder is for the registry. https://github.com/containerd/containerd/blob/main/docs/hosts.md
 
 import type { X509Certificate } from 'node:crypto';
-import type { CaFile, HostsFolder } from './registry-settings.ts';
+import type { CaFile, HostEntry, Hosts, HostsFolder, RegistrySettings } from './registry-settings.ts';
 import type { Target } from './target.ts';
 
 /** Those that count for the registry itself. */
 export function certificatesFor(folder: HostsFolder | undefined, target: Target): readonly X509Certificate[] {
   if (folder?.hosts === undefined) return certificatesOf(folder);
-  const own = folder.hosts.entries.filter(({ server }) => server === '' || isServer(server, target));
-  const paths = new Set(own.flatMap(({ ca }) => ca));
+  const paths = new Set(entriesFor(folder.hosts, target).flatMap(({ ca }) => ca));
   return load(folder.cas.filter(({ path }) => paths.has(path)));
+}
+
+/** Whether containerd is told to send the registry itself a client certificate. */
+export function hasClient({ own, byDefault, tls }: RegistrySettings, target: Target): boolean {
+  const folder = own ?? byDefault;
+  const inFolder = folder?.hosts === undefined ? folder?.hasClient : entriesFor(folder.hosts, target).some(isGiven);
+  return inFolder === true || tls.some(({ value }) => isGiven(value));
+}
+
+const isGiven = (settings: { readonly hasClient: boolean }): boolean => settings.hasClient;
+
+function entriesFor({ entries }: Hosts, target: Target): readonly HostEntry[] {
+  return entries.filter(({ server }) => server === '' || isServer(server, target));
 }
 
 /** Those for mirrors, too. */

@@ -2,6 +2,7 @@
 
 import { broken, type Check, notKnown, pass, skipped } from './check.ts';
 import type { EndpointFacts, Facts } from './facts.ts';
+import { hasClient } from './hosts-folder.ts';
 import { maskProxy, proxyFor } from './proxy.ts';
 import { formatServer, type Server } from './target.ts';
 import { maxSkewMs, type View } from './view.ts';
@@ -44,8 +45,8 @@ export function checkProxy({ target, shell, host }: Facts): Check {
   return broken('ProxyDiffers', summary, evidence, { unit });
 }
 
-export function checkTls({ endpoint }: Facts): Check {
-  const { tls, server } = endpoint;
+export function checkTls({ endpoint, host, target }: Facts): Check {
+  const { tls, server, http } = endpoint;
   if (tls.kind === 'tls-wanted') {
     const summary = 'plain HTTP was asked for, and the server does not speak it';
     const evidence = [`${formatServer(server)}: ${tls.evidence}`];
@@ -54,16 +55,22 @@ export function checkTls({ endpoint }: Facts): Check {
   if (server.scheme === 'http') return skipped('tls', 'plain HTTP was asked for');
   if (isUntried(endpoint)) return notKnown('tls', whyUntried);
   if (tls.kind === 'not-reached') return skipped('tls', 'no connection to speak it over');
+  if (tls.kind === 'chain' && http.kind === 'client-wanted') {
+    const wanted = `${formatServer(server)} wants a client certificate`;
+    if (host.kind === 'unknown') return notKnown('tls', `${wanted}; ${host.why}`);
+    if (hasClient(host.value.registry, target)) return pass('tls', `${wanted}, and containerd has been given one`);
+    const summary = `${wanted}, and containerd has been given none for it`;
+    return broken('HandshakeFailed', summary, [`it answers: ${http.evidence}`], handshakeOf(server));
+  }
   if (tls.kind === 'chain') return pass('tls', `${tls.protocol}, ${count(tls.sent.length, 'certificate')} sent`);
   if (tls.kind === 'plain-http')
     return broken('PlainHttp', `${formatServer(server)}: ${tls.evidence}`, [], {
       server: formatServer({ ...server, scheme: 'http' }),
     });
-  return broken('HandshakeFailed', `${formatServer(server)}: ${tls.evidence}`, [], {
-    server: `${server.host}:${server.port}`,
-    host: server.host,
-  });
+  return broken('HandshakeFailed', `${formatServer(server)}: ${tls.evidence}`, [], handshakeOf(server));
 }
+
+const handshakeOf = ({ host, port }: Server) => ({ server: `${host}:${port}`, host });
 
 export function checkClock({ skewMs, clockIsWrong, facts }: View): Check {
   if (skewMs === undefined) return withoutTime(facts.endpoint);
@@ -79,7 +86,8 @@ function withoutTime(endpoint: EndpointFacts): Check {
   const { http, tls } = endpoint;
   if (tls.kind === 'tls-wanted') return skipped('clock', 'an earlier link is broken');
   if (http.kind === 'answer') return notKnown('clock', 'the server tells no time');
-  if (http.kind === 'failed') return notKnown('clock', `the server tells no time: ${http.evidence}`);
+  if (http.kind === 'failed' || http.kind === 'client-wanted')
+    return notKnown('clock', `the server tells no time: ${http.evidence}`);
   return (isUntried(endpoint) ? notKnown : skipped)('clock', 'no answer that could tell the time');
 }
 

@@ -18,12 +18,19 @@ export interface RegistrySettings {
   readonly own: HostsFolder | undefined;
   readonly byDefault: HostsFolder | undefined;
   /** TLS of this registry in config.toml or registries.yaml. */
-  readonly tls: readonly Placed<{ readonly skipVerify: boolean; readonly ca: CaFile | undefined }>[];
+  readonly tls: readonly Placed<Pick<TlsSettings, 'skipVerify' | 'hasClient'> & { readonly ca: CaFile | undefined }>[];
   /** Where registries.yaml sends the pulls of this registry. */
   readonly endpoints: readonly Placed<string>[];
   /** The registries.yaml that there is. */
   readonly registriesFile: string | undefined;
   readonly faults: readonly Placed<string>[];
+}
+
+export interface TlsSettings {
+  readonly skipVerify: boolean;
+  /** A client certificate is sent to whoever wants one. */
+  readonly hasClient: boolean;
+  readonly ca: string | undefined;
 }
 
 export interface Placed<T> {
@@ -42,6 +49,8 @@ export interface HostsFolder {
   /** Where there is none, `*.crt` of the folder are its CAs. */
   readonly hosts: Hosts | undefined;
   readonly cas: readonly CaFile[];
+  /** A client certificate lies in it, `*.cert` with its `*.key`: for a folder without hosts.toml. */
+  readonly hasClient: boolean;
 }
 
 /** Of hosts.toml. What it says at its top counts before containerd 2 only if there is a `[host]` table, be it an empty one. */
@@ -53,6 +62,7 @@ export interface Hosts {
 export interface HostEntry {
   readonly server: string;
   readonly skipVerify: boolean;
+  readonly hasClient: boolean;
   /** As they are written; in a {@link HostsFolder} absolute. */
   readonly ca: readonly string[];
 }
@@ -72,7 +82,7 @@ export interface ContainerdConfig {
   readonly configPath: readonly string[];
   readonly imports: readonly string[];
   readonly mirrors: readonly string[];
-  readonly tls: ReadonlyMap<string, { readonly skipVerify: boolean; readonly ca: string | undefined }>;
+  readonly tls: ReadonlyMap<string, TlsSettings>;
 }
 
 /** Where versions 2 and 3 of config.toml have the registries. Throws for what is no TOML. */
@@ -111,7 +121,9 @@ export function folderNames(registry: string): readonly string[] {
 }
 
 function readHost(server: string, table: Table): HostEntry {
-  return { server: maskCredentials(server), skipVerify: table['skip_verify'] === true, ca: textsOf(table['ca']) };
+  const skipVerify = table['skip_verify'] === true;
+  const hasClient = [table['client']].flat(2).some((one) => textOf(one) !== undefined); // a file, files, or pairs of files
+  return { server: maskCredentials(server), skipVerify, hasClient, ca: textsOf(table['ca']) };
 }
 
 function readTls(configs: Table): ContainerdConfig['tls'] {
@@ -120,7 +132,8 @@ function readTls(configs: Table): ContainerdConfig['tls'] {
       const tls = isTable(config) ? tableAt(config, 'tls') : {};
       if (Object.keys(tls).length === 0) return [];
       const skipVerify = tls['insecure_skip_verify'] === true;
-      return [[registry, { skipVerify, ca: textOf(tls['ca_file']) }] as const];
+      const hasClient = textOf(tls['cert_file']) !== undefined;
+      return [[registry, { skipVerify, hasClient, ca: textOf(tls['ca_file']) }] as const];
     }),
   );
 }

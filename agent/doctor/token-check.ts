@@ -50,7 +50,8 @@ function withoutToken(endpoint: EndpointFacts): Check {
   const { http, tls } = endpoint;
   if (tls.kind === 'tls-wanted') return skipped('token', 'an earlier link is broken');
   if (http.kind === 'answer') return skipped('token', `the registry sends nowhere for a token (${http.status})`);
-  if (http.kind === 'failed') return notKnown('token', `the registry did not answer: ${http.evidence}`);
+  if (http.kind === 'failed' || http.kind === 'client-wanted')
+    return notKnown('token', `the registry did not answer: ${http.evidence}`);
   return (isUntried(endpoint) ? notKnown : skipped)('token', 'no answer of the registry was seen');
 }
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { createCertificate, createServerCertificate } from '../support/certificates.ts';
 import {
   assertFails,
@@ -9,6 +10,7 @@ import {
   closedPort,
   createLeaf,
   createPatient,
+  listen,
   registryHost,
   type Seen,
   startRegistry,
@@ -161,4 +163,35 @@ test('registries.yaml of k3s is looked at for this registry', async (t) => {
   assertFails(await say(`configs: {"${registry}": {tls: {ca_file: /none.pem}}}\n`), 'RegistriesCaBroken');
   assertWarns(await say(`configs: {"${registry}": {tls: {insecure_skip_verify: true}}}\n`), 'SkipVerify');
   assertWarns(await say('mirrors: [\n'), 'ConfigUnreadable');
+});
+
+test('a server that wants a client certificate is no server to pull from, unless containerd has been given one', async (t) => {
+  const patient = await createPatient(t);
+  await patient.install([root]);
+  const options = { cert: leaf.pem, key: leaf.keyPem, ca: root.pem, requestCert: true, minVersion: 'TLSv1.3' } as const;
+  const port = await listen(t, createTlsServer(options));
+  const registry = `${registryHost}:${port}`;
+  const folder = `/etc/containerd/certs.d/${registryHost}_${port}_`;
+  await patient.sandbox.write('/etc/containerd/config.toml', configToml);
+  const seen = await patient.examine(registry);
+  assertFails(seen, 'HandshakeFailed');
+  const summary = `${registry} wants a client certificate, and containerd has been given none for it`;
+  assert.deepEqual(
+    [seen.first?.summary, seen.first?.evidence],
+    [summary, ['it answers: tlsv13 alert certificate required']],
+  );
+  for (const [name, text] of [
+    ['client.cert', root.pem],
+    ['hosts.toml', 'client = "client.pem"\n[host]\n'],
+    ['hosts.toml', `[host."https://${registry}"]\nclient = [["client.cert", "client.key"]]\n`],
+  ] as const) {
+    await patient.sandbox.write(`${folder}/${name}`, text);
+    assert.match(
+      summaryOf(await patient.examine(registry), 'tls'),
+      /^pass: .* and containerd has been given one$/,
+      text,
+    );
+  }
+  await patient.sandbox.write(`${folder}/hosts.toml`, '[host."https://mirror.test"]\nclient = "client.pem"\n');
+  assert((await patient.examine(registry)).fails.includes('HandshakeFailed'), 'the one for a mirror is for that alone');
 });

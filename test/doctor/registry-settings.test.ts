@@ -15,10 +15,11 @@ ca = "/etc/own.pem"
   capabilities = ["pull", "resolve"]
   ca = ["a.crt", "/b.crt"]
   skip_verify = true
+  client = [["a.cert", "a.key"]]
 `;
   assert.deepEqual(parseHosts(text).entries, [
-    { server: 'https://mirror.corp', skipVerify: true, ca: ['a.crt', '/b.crt'] },
-    { server: 'https://registry.corp', skipVerify: false, ca: ['/etc/own.pem'] },
+    { server: 'https://mirror.corp', skipVerify: true, hasClient: true, ca: ['a.crt', '/b.crt'] },
+    { server: 'https://registry.corp', skipVerify: false, hasClient: false, ca: ['/etc/own.pem'] },
   ]);
 });
 
@@ -41,7 +42,7 @@ test('credentials of a server are not kept, in whatever form they are written', 
 
 test('what has another shape than documented counts as not there', () => {
   assert.deepEqual(parseHosts('server = 1\nhost = "x"\nca = [1, "a"]\n'), {
-    entries: [{ server: '', skipVerify: false, ca: ['a'] }],
+    entries: [{ server: '', skipVerify: false, hasClient: false, ca: ['a'] }],
     hasTable: false,
   });
   assert(parseHosts('ca = "a"\n[host]\n').hasTable, 'an empty one is one');
@@ -67,15 +68,23 @@ for (const [version, plugin] of [
   [plugins."${plugin}".registry.configs."registry.corp".tls]
     insecure_skip_verify = true
     ca_file = "/etc/corp.pem"
+    cert_file = "/etc/corp.cert"
 `);
     assert.deepEqual(config, {
       configPath: ['/etc/containerd/certs.d', '/etc/docker/certs.d'],
       imports: [],
       mirrors: ['docker.io'],
-      tls: new Map([['registry.corp', { skipVerify: true, ca: '/etc/corp.pem' }]]),
+      tls: new Map([['registry.corp', { skipVerify: true, hasClient: true, ca: '/etc/corp.pem' }]]),
     });
   });
 }
+
+test('a client certificate may be one file, files, or pairs of them', () => {
+  for (const client of ['"a"', '["a"]', '[["a", "b"]]', '[["a", ""]]'])
+    assert.equal(parseHosts(`client = ${client}\n`).entries[0]?.hasClient, true, client);
+  for (const client of ['""', '[]', '[[]]', '1'])
+    assert.equal(parseHosts(`client = ${client}\n`).entries[0]?.hasClient, false, client);
+});
 
 test('registries.yaml is asked for the registry, and else for all', () => {
   const document = {
@@ -84,7 +93,7 @@ test('registries.yaml is asked for the registry, and else for all', () => {
   };
   assert.deepEqual(readRegistries(document, 'registry.corp'), {
     endpoints: ['https://one.corp'],
-    tls: { skipVerify: false, ca: '/ca.pem' },
+    tls: { skipVerify: false, hasClient: false, ca: '/ca.pem' },
   });
   assert.deepEqual(readRegistries(document, 'other.corp'), { endpoints: ['https://all.corp'], tls: undefined });
 });

@@ -8,10 +8,10 @@ import { lookup as systemLookup } from 'node:dns/promises';
 import http, { type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { errorText } from '../../errors.ts';
 import type { EndpointFacts } from '../facts.ts';
 import { maskProxy } from '../proxy.ts';
 import { formatServer, type Server } from '../target.ts';
+import { codeOf, tellFailure, wantsClient } from './failure.ts';
 import { isLate, orAbort, settle } from './in-time.ts';
 
 export interface ProbeOptions {
@@ -74,7 +74,11 @@ async function resolve(name: string, lookup: Lookup, signal: AbortSignal): Promi
     if (addresses.length === 0) throw new Error('no address');
     return { kind: 'resolved', name, addresses };
   } catch (error) {
-    return { kind: 'failed', name, evidence: isLate(error) ? 'the resolver did not answer in time' : errorText(error) };
+    return {
+      kind: 'failed',
+      name,
+      evidence: isLate(error) ? 'the resolver did not answer in time' : tellFailure(error),
+    };
   }
 }
 
@@ -106,17 +110,17 @@ async function dial(
     return { kind: 'proxy-refused', address, evidence: refusal };
   } catch (error) {
     socket.destroy();
-    return tellFailure(error, addresses.map((host) => formatServer({ ...hop, host })).join(', '));
+    return tellDialing(error, addresses.map((host) => formatServer({ ...hop, host })).join(', '));
   }
 }
 
 /** Of several addresses, that one refused says more than that another was not to be reached. */
-function tellFailure(error: unknown, address: string): Exclude<Dialed, { readonly socket: Socket }> {
+function tellDialing(error: unknown, address: string): Exclude<Dialed, { readonly socket: Socket }> {
   if (isLate(error)) return { kind: 'failed', address, evidence: 'no answer in time' };
   const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [error];
   const refused = errors.find((one) => codeOf(one) === 'ECONNREFUSED');
-  if (refused !== undefined) return { kind: 'refused', address, evidence: errorText(refused) };
-  return { kind: 'failed', address, evidence: errorText(errors[0]) };
+  if (refused !== undefined) return { kind: 'refused', address, evidence: tellFailure(refused) };
+  return { kind: 'failed', address, evidence: tellFailure(errors[0]) };
 }
 
 /** CONNECT (RFC 9110, 9.3.6), without credentials. Answers with why not. */
@@ -133,7 +137,7 @@ async function tunnel(socket: Socket, { host, port }: Server, signal: AbortSigna
     const { statusCode = 0, statusMessage = '' } = await answered;
     return statusCode === 200 ? undefined : `the proxy answers ${statusCode} ${statusMessage}`.trimEnd();
   } catch (error) {
-    return isLate(error) ? 'the proxy does not answer in time' : `the proxy does not answer: ${errorText(error)}`;
+    return isLate(error) ? 'the proxy does not answer in time' : `the proxy does not answer: ${tellFailure(error)}`;
   }
 }
 
@@ -157,7 +161,7 @@ async function shakeHands(socket: Socket, { host }: Server, signal: AbortSignal)
     return { tlsSocket, tls: { kind: 'chain', protocol, sent: readChain(tlsSocket) } };
   } catch (error) {
     tlsSocket.destroy();
-    return { kind: 'failed', evidence: isLate(error) ? 'no answer to its first words in time' : errorText(error) };
+    return { kind: 'failed', evidence: isLate(error) ? 'no answer to its first words in time' : tellFailure(error) };
   }
 }
 
@@ -214,7 +218,8 @@ async function ask(socket: Socket, server: Server, path: string, signal: AbortSi
     const challenges = headersDistinct['www-authenticate'] ?? [];
     return { kind: 'answer', status, date: Number.isNaN(date.getTime()) ? undefined : date, challenges };
   } catch (error) {
-    return { kind: 'failed', evidence: isLate(error) ? 'no answer in time' : errorText(error) };
+    const kind = wantsClient(error) ? 'client-wanted' : 'failed';
+    return { kind, evidence: isLate(error) ? 'no answer in time' : tellFailure(error) };
   }
 }
 
@@ -241,8 +246,4 @@ function proxyServer(proxy: string): Server | undefined {
   if (!URL.canParse(proxy) || new URL(proxy).protocol !== 'http:') return undefined;
   const { hostname, port } = new URL(proxy);
   return { scheme: 'http', host: hostname.replaceAll(/^\[|\]$/g, ''), port: Number(port) || 80 };
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

@@ -53,8 +53,8 @@ export async function readRegistrySettings(
   });
   const registries = await readRegistriesFile(root, registry, parseYaml, faults);
   const ofRegistries = registries?.tls === undefined ? [] : [{ path: registries.path, value: registries.tls }];
-  const tls = [...ofConfigs, ...ofRegistries].map(async ({ path, value: { skipVerify, ca } }) => {
-    return { path, value: { skipVerify, ca: ca === undefined ? undefined : await readCa(root, ca) } };
+  const tls = [...ofConfigs, ...ofRegistries].map(async ({ path, value: { skipVerify, hasClient, ca } }) => {
+    return { path, value: { skipVerify, hasClient, ca: ca === undefined ? undefined : await readCa(root, ca) } };
   });
   return {
     configPath,
@@ -110,7 +110,8 @@ async function readHostsFolder(
   const loose = files.filter(({ name }) => name.endsWith('.crt')).map(({ name }) => posix.join(path, name));
   const named = (entries ?? []).flatMap(({ ca }) => ca);
   const cas = hosts === undefined ? loose : named;
-  return { path, hosts, cas: await Promise.all([...new Set(cas)].map((file) => readCa(root, file))) };
+  const hasClient = files.some(({ name }) => name.endsWith('.cert'));
+  return { path, hosts, hasClient, cas: await Promise.all([...new Set(cas)].map((file) => readCa(root, file))) };
 }
 
 async function readRegistriesFile(root: HostRoot, registry: string, parseYaml: ParseYaml, faults: Placed<string>[]) {

@@ -156,3 +156,21 @@ test('a server that changes the protocol, and one that ends without a word, are 
   assert.deepEqual([changed.kind, changed.kind === 'answer' && changed.status], ['answer', 101]);
   assert.equal((await answers('')).kind, 'failed');
 });
+
+test('a server that wants a client certificate, which with TLS 1.3 it says after the handshake, is told from one that fails', async (t) => {
+  const options = { cert: leaf.pem, key: leaf.keyPem, ca: root.pem, requestCert: true, minVersion: 'TLSv1.3' } as const;
+  const seen = await probe(await listen(t, createTlsServer(options, hangUp)));
+  assert.equal(seen.tls.kind, 'chain');
+  assert.deepEqual(seen.http, { kind: 'client-wanted', evidence: 'tlsv13 alert certificate required' });
+});
+
+test('of an error of OpenSSL the reason is told, and no path of its sources', async (t) => {
+  const options = {
+    cert: leaf.pem,
+    key: leaf.keyPem,
+    ciphers: 'ECDHE-ECDSA-AES128-SHA',
+    maxVersion: 'TLSv1.1',
+  } as const;
+  const old = await probe(await listen(t, createTlsServer({ ...options, minVersion: 'TLSv1' }, hangUp)));
+  assert.deepEqual(old.tls, { kind: 'failed', evidence: 'tlsv1 alert protocol version' });
+});

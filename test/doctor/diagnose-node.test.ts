@@ -242,21 +242,6 @@ test('without an API server everything else is looked at', async (t) => {
   await assert.rejects(named, /names no API server/, 'a kubeconfig that was named has to be one');
 });
 
-test('a Secret of another type and one that may not be read are told as that', async (t) => {
-  const patient = await createPatient(t);
-  const { kind, ...place } = secret;
-  patient.api.put({
-    kind,
-    metadata: place,
-    type: 'kubernetes.io/tls',
-    stringData: { 'tls.crt': root.pem, 'tls.key': root.keyPem },
-  });
-  const port = await startRegistry(t, { chain: [leaf] });
-  const seen = await patient.examine(`${registryHost}:${port}`);
-  assertFails(seen, 'UnknownRoot');
-  assert.match(evidenceOf(seen), /has the type kubernetes\.io\/tls, expected Opaque/);
-});
-
 test('a CA of the same name with another key was renewed', async (t) => {
   const patient = await createPatient(t);
   await patient.install([root]);

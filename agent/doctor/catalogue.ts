@@ -17,7 +17,10 @@ export const checks = {
     meaning: "The runtime's unit goes through the same proxy as the shell that asks.",
     evidence: "The variables of the unit with the files that set them, and the shell's; never a password.",
   },
-  tls: { meaning: 'The server speaks TLS.', evidence: 'The handshake, or the answer in plain HTTP.' },
+  tls: {
+    meaning: 'The server speaks TLS, and wants no client certificate that the runtime lacks.',
+    evidence: 'The handshake, the answer in plain HTTP, or what the server says of client certificates.',
+  },
   clock: {
     meaning: "The node's clock agrees with the server's, as far as certificates go.",
     evidence: "The node's clock, and the Date header of the server's answer.",
@@ -43,7 +46,10 @@ export const checks = {
     meaning: 'The root lies on the host as an anchor of its trust store.',
     evidence: 'The anchors, and what the agent has written on its Node.',
   },
-  bundle: { meaning: "The root is in the host's effective bundle.", evidence: 'The bundle, read as OpenSSL reads it.' },
+  bundle: {
+    meaning: "The root is in the host's effective bundle, and Go can read it.",
+    evidence: 'The bundle, read as OpenSSL reads it.',
+  },
   links: {
     meaning: 'The root is found by its hash link, as OpenSSL looks for it in a folder.',
     evidence: 'The links of the store.',

@@ -58,7 +58,8 @@ export const serverDiagnoses = {
   HandshakeFailed: {
     check: 'tls',
     severity: 'fail',
-    meaning: 'The connection came about, the TLS handshake did not.',
+    meaning:
+      'The connection came about, the TLS handshake did not, or the server ended it for want of a client certificate.',
     remedy:
       "Look at the server's log: the protocol versions that it offers, its certificate for this name, or a client certificate that it wants.",
     command: 'openssl s_client -connect {server} -servername {host} </dev/null',

@@ -47,8 +47,11 @@ export async function runOnNode(
   const list = await kubectl(['get', 'pods', ...selection, '-o', 'json'], askTimeoutMs);
   if (list.exitCode !== 0) throw new NoAgentError(`kubectl could not list pods: ${firstLine(list.stderr)}`);
   const pod = findPod(list.stdout);
-  if (pod === undefined)
-    throw new NoAgentError(adviseWithout(node, await kubectl(['get', 'node', node, '-o', 'json'], askTimeoutMs)));
+  if (pod === undefined) {
+    const asked = await kubectl(['get', 'node', node, '-o', 'json'], askTimeoutMs);
+    const daemonSets = await kubectl(['get', 'daemonsets', '-l', label, '-o', 'json'], askTimeoutMs);
+    throw new NoAgentError(adviseWithout(node, asked, isDeployed(daemonSets)));
+  }
   const settings = ['--secret', `${secret.namespace}/${secret.name}`, '--max-certificates', String(maxCertificates)];
   const flags = ['--json', ...settings, ...(allowNonCa ? ['--allow-non-ca'] : [])];
   const inPod = [...podProgram, 'doctor', ...flags, '--', target];
@@ -77,6 +80,11 @@ function parseList(text: string): { readonly items?: readonly Pod[] } {
   }
 }
 
+/** Whoever may not list them is advised as if there were one: nothing says that there is none. */
+function isDeployed({ exitCode, stdout }: CommandOutput): boolean {
+  return exitCode !== 0 || (parseList(stdout).items ?? []).length > 0;
+}
+
 /** Undefined where it is not known: whoever may not read Nodes can be advised all the same. */
 function parseLabels(text: string): Readonly<Record<string, string>> | undefined {
   try {
@@ -95,8 +103,14 @@ interface Pod {
   readonly status?: { readonly phase?: string };
 }
 
-function adviseWithout(node: string, asked: CommandOutput): string {
+const onNodeItself =
+  'or run the doctor on the node itself: npm run bundle makes dist/node-trust.mjs, which is all that Node.js 24.12 or newer needs for it.';
+
+function adviseWithout(node: string, asked: CommandOutput, isThere: boolean): string {
   if (asked.exitCode !== 0 && /\(NotFound\)/.test(asked.stderr)) return `there is no Node ${node}; kubectl get nodes`;
+  if (!isThere)
+    return `no agent's pod runs on node ${node}: ${namespace} has no DaemonSet of the agent; deploy manifests/ first,
+${onNodeItself}`;
   const labels = asked.exitCode === 0 ? parseLabels(asked.stdout) : undefined;
   const advice =
     labels?.[enabledLabel] === 'true'
@@ -104,7 +118,7 @@ function adviseWithout(node: string, asked: CommandOutput): string {
       : `. Either enable it, kubectl label node ${node} ${enabledLabel}=true, and see
   kubectl -n ${namespace} get pods -o wide -l ${label}`;
   return `no agent's pod runs on node ${node}${advice}
-or run the doctor on the node itself: npm run bundle makes dist/node-trust.mjs, which is all that Node.js 24.12 or newer needs for it.`;
+${onNodeItself}`;
 }
 
 /** What came from afar may hold what a terminal obeys. */

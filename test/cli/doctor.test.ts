@@ -162,6 +162,13 @@ test('doctor --node says what to do where no agent runs, kubectl fails or is not
     /it has the label; see why no pod is there: kubectl -n kube-system describe daemonset node-trust-agent\n/,
   );
   assert.doesNotMatch(labelled.err, /label node/);
+  const undeployed = await ask(await fakeKubectl(patient, { phase: 'Pending', daemonSets: [] }));
+  assert.equal(undeployed.code, 3);
+  assert.match(
+    undeployed.err,
+    /on node node-1: kube-system has no DaemonSet of the agent; deploy manifests\/ first,\nor/,
+  );
+  assert.doesNotMatch(undeployed.err, /label node/);
   const nosuch = await ask(await fakeKubectl(patient, { phase: 'Pending', labels: undefined }));
   assert.deepEqual([nosuch.code, nosuch.err], [3, 'node-trust doctor: there is no Node node-1; kubectl get nodes\n']);
   const forbidden = await ask(
@@ -187,6 +194,7 @@ interface FakeKubectl {
   readonly phase?: string;
   /** Of the Node; undefined where there is none. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly daemonSets?: readonly unknown[];
   readonly get?: string;
   readonly exec?: string;
 }
@@ -198,8 +206,10 @@ async function fakeKubectl({ sandbox, kubeconfig }: Patient, { phase = 'Running'
   const notFound = `echo 'Error from server (NotFound): nodes "node-1" not found' >&2; exit 1`;
   const nodes = isNode ? `echo '${node}'` : notFound;
   const pods = JSON.stringify({ items: [{ metadata: { name: 'agent-pod' }, status: { phase } }] });
+  const { daemonSets = [{}] } = does;
+  const sets = `echo '${JSON.stringify({ items: daemonSets })}'`;
   const { get = `echo '${pods}'`, exec = defaultExec(sandbox.root, kubeconfig) } = does;
-  const script = `#!/bin/sh\necho "$*" >> '${sandbox.at('/tmp/calls')}'\ncase $3$4 in getnode) ${nodes} ;; getpods) ${get} ;; exec*) ${exec} ;; esac\n`;
+  const script = `#!/bin/sh\necho "$*" >> '${sandbox.at('/tmp/calls')}'\ncase $3$4 in getnode) ${nodes} ;; getdaemonsets) ${sets} ;; getpods) ${get} ;; exec*) ${exec} ;; esac\n`;
   await sandbox.write('/tmp/calls', '');
   await sandbox.write('/tmp/bin/kubectl', script, 0o755);
   return { PATH: `${sandbox.at('/tmp/bin')}:/usr/local/bin:/usr/bin:/bin` };

@@ -10,7 +10,7 @@ export function findBlocks(text: string): readonly string[] {
     const last = text.indexOf(end, start);
     if (last === -1) break; // nor behind any later BEGIN, which is not to be looked for again and again
     const next = last + end.length;
-    blocks.push(text.slice(start, next));
+    blocks.push(text.slice(text.lastIndexOf(begin, last), next)); // one that does not end has nothing in it
     start = text.indexOf(begin, next);
   }
   return blocks;

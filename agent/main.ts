@@ -7,6 +7,8 @@ import { buffer } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
 import manifest from '../package.json' with { type: 'json' };
 import { type Command, type ExitCode, maxInputBytes, type Terminal } from './cli/command.ts';
+import { createOutput } from './cli/output.ts';
+import { describeSystemError } from './cli/system-error.ts';
 
 /** Loaded when asked for: `validate` has no use for a Kubernetes client. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -68,8 +70,9 @@ function print(output: string, terminal: Terminal): ExitCode {
 process.umask(0o022);
 const ending = new AbortController();
 for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => ending.abort());
-// A reader that has seen enough (`| head`) is not a failure.
-process.stdout.on('error', () => process.exit());
+const output = createOutput(process.stdout);
+// There is nobody left to tell.
+process.stderr.on('error', () => {});
 
 const isTty = isatty(1) && process.env['TERM'] !== 'dumb';
 /** A defect of ours. Its properties may hold what was typed or read, passwords among them, so they are not printed. */
@@ -80,10 +83,11 @@ function reportDefect(error: unknown): ExitCode {
   return 3;
 }
 
-process.exitCode = await main(
+const code = await main(
   process.argv.slice(2),
   {
-    out: (output) => void process.stdout.write(output),
+    out: output.write,
+    unread: output.unread,
     err: (output) => void process.stderr.write(output),
     readInput: () => buffer(upTo(maxInputBytes + 1, addAbortSignal(ending.signal, process.stdin))),
     isTty,
@@ -95,3 +99,7 @@ process.exitCode = await main(
   },
   ending.signal,
 ).catch(reportDefect);
+const failure = await output.end();
+if (failure !== undefined)
+  process.stderr.write(`node-trust: standard output could not be written: ${describeSystemError(failure)}\n`);
+process.exitCode = failure === undefined ? code : 3;

@@ -19,6 +19,8 @@ export interface Terminal {
   /** Its width, now; Infinity where it is no terminal. */
   readonly columns: number;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborts when nobody reads standard output any more: what only prints may end then. */
+  readonly unread?: AbortSignal;
 }
 
 /** A line to type, without the `node-trust ` that it begins with, and what it is for. */

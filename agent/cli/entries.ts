@@ -3,10 +3,9 @@
 
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { getSystemErrorMessage } from 'node:util';
-import { errorText } from '../errors.ts';
 import { maxInputBytes, type Terminal, UnreadableError } from './command.ts';
 import { findManifest, type Manifest, type ManifestContent, readManifest } from './manifest.ts';
+import { describeSystemError } from './system-error.ts';
 
 export interface NamedSource extends ManifestContent {
   /** `file cas.pem`, `folder cas`, `secret kube-system/custom-ca-trust-secret in secret.yaml`. */
@@ -25,14 +24,8 @@ export async function readSource(path: string, terminal: Terminal): Promise<Name
     return await parseContent(`file ${path}`, path, basename(path), await readWhole(path));
   } catch (error) {
     if (error instanceof UnreadableError) throw error;
-    throw new UnreadableError(`${path} could not be read: ${describeError(error)}`, { cause: error });
+    throw new UnreadableError(`${path} could not be read: ${describeSystemError(error)}`, { cause: error });
   }
-}
-
-/** Without the path, which has been named. */
-function describeError(error: unknown): string {
-  const code = error instanceof Error && 'errno' in error ? error.errno : undefined;
-  return typeof code === 'number' ? getSystemErrorMessage(code) : errorText(error);
 }
 
 /** An entry a file. A mounted Secret keeps its own book-keeping in names that begin with two dots. */

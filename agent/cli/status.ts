@@ -103,10 +103,12 @@ async function follow(
       terminal.err(`node-trust status: ${error.message}; trying again\n`);
     },
   };
-  const over = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const unread = terminal.unread ?? new AbortController().signal;
+  const over = AbortSignal.any([signal, unread, AbortSignal.timeout(timeoutMs)]);
   const end = await watchFleet(watching, over).finally(progress.end);
   if (end.kind === 'late') {
-    const why = `${signal.aborted ? 'interrupted' : 'time is up (--timeout)'}${describeHindrance(end.last)}`;
+    const cut = unread.aborted ? 'nobody reads what it prints any more' : 'time is up (--timeout)';
+    const why = `${signal.aborted ? 'interrupted' : cut}${describeHindrance(end.last)}`;
     terminal.err(
       `node-trust status: ${why}${end.error === undefined ? '' : `; the last look failed: ${end.error.message}`}\n`,
     );

@@ -162,8 +162,11 @@ function findProblem(
     if (state === '') return explain(explainFleet('NotInPool', { labels: lacking.join(',') }), agent === 'ready');
     // It cannot take them away, or has, and not made the runtime forget them.
     if (state === 'Failed' && agent === 'ready' && reason !== 'NodeNotEnabled') return own();
-    if (state === 'Disabled' || certificates === 0) return null;
     const isLeaving = agent === 'ready' && reason !== 'NodeNotEnabled';
+    // Nothing of ours is in its store any more, but its runtime may have read the store before.
+    if (certificates === 0 && unfinished.has(state) && reason !== 'NodeNotEnabled')
+      return isLeaving ? own(true) : explain(describeUnfinished(message, lacking));
+    if (state === 'Disabled' || certificates === 0) return null;
     return explain(describeLeft(certificates, lacking, isLeaving), isLeaving);
   }
   if (agent === 'none' && isAgentExpected(said, facts)) return explain(explainFleet('AgentMissing', { since }));
@@ -183,6 +186,16 @@ function findProblem(
   if (isAbsent(content)) return explain(explainFleet('NoSuchSecret', { secret }));
   const changedAt = (content.kind === 'known' && content.changedAt?.toISOString()) || '';
   return explain(explainFleet('ContentNotSeen', { secret, changedAt }), !isOld(content, now));
+}
+
+const unfinished: ReadonlySet<string> = new Set(['Applying', 'Waiting', 'Failed']);
+
+function describeUnfinished(message: string, lacking: readonly string[]): Omit<Problem, 'passing'> {
+  return {
+    code: 'NodeNotEnabled',
+    message: `this Node does not carry ${lacking.join(',')}, and its agent went before it was done: ${message}`,
+    remedy: 'To go on: `kubectl label node NODE LABELS`. To end it: run `node-trust remove` on it.',
+  };
 }
 
 /** The agent's own reason, which it gives where it did not see the Node leave the pool; of here are the labels. */

@@ -177,6 +177,18 @@ test('a Node that is not enabled is well when nothing of ours can be on it', () 
   assert.equal(kept?.passing, false, 'its agent did not see the label leave, and takes nothing away');
 });
 
+test('a Node that is not enabled is not well while its runtime may trust what was taken away', () => {
+  for (const state of ['Failed', 'Waiting', 'Applying']) {
+    const told = { ...well, certificates: '0', state, reason: 'RuntimeUnhealthy', message: 'it does not serve' };
+    const { problem } = report({ labels: {}, told, pod: undefined });
+    assert.deepEqual([problem?.code, problem?.passing], ['NodeNotEnabled', false], state);
+    assert.match(problem?.message ?? '', /does not carry pool=a, and its agent went .*: it does not serve$/);
+    assert.match(problem?.remedy ?? '', /`kubectl label node node-1 pool=a`.*`node-trust remove`/);
+    assert.equal(report({ labels: {}, told, pod: running }).problem?.passing, state !== 'Failed', state);
+    assert.equal(report({ labels: {}, told: { ...told, reason: 'NodeNotEnabled' }, pod: undefined }).problem, null);
+  }
+});
+
 test('a Node that is not enabled and says nothing trusts nothing, and the command that enables it is told', () => {
   const labels = new Map([
     ['pool', 'a'],

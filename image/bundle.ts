@@ -2,10 +2,11 @@
 // in the image, and on machines without npm. Names stay as they are, so that a stack trace can be read.
 
 import { readFile } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 
-/** An older Node.js can read it, thanks to `target`, as far as this. */
+/** An older Node.js comes as far as this: it can read the file, thanks to `target`, and link it. */
 const refuseOldNode = `const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 24 || (major === 24 && minor < 12)) {
   console.error(\`node-trust: needs Node.js 24.12 or newer, this is \${process.version}\`);
@@ -15,6 +16,23 @@ if (major < 24 || (major === 24 && minor < 12)) {
 /** Packages in CommonJS call `require` for Node's own modules; a module has none unless it makes one. */
 const requireForCommonJs = `import { createRequire as createRequireForCommonJs } from 'node:module';
 const require = createRequireForCommonJs(import.meta.url);`;
+
+/**
+ * Node.js links all static imports before the first line runs, and an older one stops at a name that it does not have. What is
+ * required instead is looked at when it is used, behind the refusal.
+ */
+const requireBuiltins: Plugin = {
+  name: 'require-builtins',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /./ }, ({ path, kind }) => {
+      if (!isBuiltin(path)) return undefined;
+      return kind === 'import-statement' ? { path, namespace: 'builtin' } : { path, external: true };
+    });
+    onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)});`,
+    }));
+  },
+};
 
 /** The one file has nothing beside it that could be read. */
 const inlineBootFiles: Plugin = {
@@ -44,7 +62,7 @@ export async function bundle(entryPoint: string, outfile: string): Promise<void>
     minifySyntax: true,
     minifyWhitespace: true,
     banner: { js: `${refuseOldNode}\n${requireForCommonJs}` },
-    plugins: [inlineBootFiles],
+    plugins: [requireBuiltins, inlineBootFiles],
     // Beside the bundle: a letter of a name in them would make Node.js keep the whole text with two bytes a character.
     legalComments: 'external',
     logLevel: 'warning',

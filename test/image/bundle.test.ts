@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -53,6 +53,15 @@ test('a Node.js that is too old is refused in a line', () => {
     assert.equal(code, isRefused ? 3 : 0);
     assert.match(err, isRefused ? /^node-trust: needs Node.js 24.12 or newer, this is v[0-9.]+\n$/ : /^$/);
   }
+});
+
+test('no Node.js fails to link it: it imports one name that each of them has', async () => {
+  const code = await readFile(file, 'utf8');
+  const imported = [...code.matchAll(/(?:^|[;}])import\s?(\{[^}]*\}|[\w*$][^;"']*)\s?from\s?["']/gm)];
+  assert.deepEqual(
+    imported.map(([, names]) => names),
+    ['{ createRequire as createRequireForCommonJs }'],
+  );
 });
 
 test('run follows a Secret from the bundle, too', async (t) => {

@@ -49,24 +49,42 @@ export interface KubeClient {
 }
 
 /** Connects to nothing yet. */
-export function createKubeClient(access: ClusterAccess, requestTimeoutMs = 10_000): KubeClient {
+export function createKubeClient(
+  access: ClusterAccess,
+  requestTimeoutMs = 10_000,
+  credentialsTimeoutMs = 60_000, // a plugin may ask a person
+): KubeClient {
   const server = hostAndPort(access.url);
 
-  const authorize = async (): Promise<Credentials> => {
+  /** Nobody can end a plugin that hangs from here, but wait for it no longer. */
+  const authorize = async (signal: AbortSignal): Promise<Credentials> => {
+    const watchdog = startWatchdog(credentialsTimeoutMs);
+    const over = AbortSignal.any([signal, watchdog.signal]);
+    const impatience = new Promise<never>((_, reject) => {
+      over.addEventListener('abort', () => reject(over.reason as Error), { once: true });
+    });
     try {
-      return await access.authorize();
+      return await Promise.race([access.authorize(), impatience]);
     } catch (error) {
-      const evidence = `the credentials for ${server} cannot be used: ${errorText(error)}`;
-      throw new KubeError({ kind: 'misconfigured', evidence }, error);
+      if (signal.aborted) throw signal.reason;
+      const isLate = watchdog.signal.aborted;
+      const why = isLate ? `they did not come within ${credentialsTimeoutMs / 1000} s` : errorText(error);
+      throw new KubeError(
+        { kind: 'misconfigured', evidence: `the credentials for ${server} cannot be used: ${why}` },
+        error,
+      );
+    } finally {
+      watchdog.stop();
     }
   };
 
   /** Hands a successful answer to `read`, and leaves neither timer nor socket however that ends. */
   const exchange = async <T>(request: KubeRequest, signal: AbortSignal, read: ReadAnswer<T>): Promise<T> => {
     signal.throwIfAborted();
+    const credentials = await authorize(signal);
     const watchdog = startWatchdog(requestTimeoutMs);
     try {
-      const options = { ...(await authorize()), signal: AbortSignal.any([signal, watchdog.signal]) };
+      const options = { ...credentials, signal: AbortSignal.any([signal, watchdog.signal]) };
       const response = await send(access.url, request, options);
       const { statusCode: code = 0, headers } = response;
       if (code >= 200 && code <= 299) return await read(response, watchdog);

@@ -1,8 +1,9 @@
 // Decides what an answer that is no success means, by HTTP or as an ERROR in a watch. "Not found" is said only on an API
 // server's own word about the very name that was asked for: a proxy's 404 must never pass for a deleted object.
-// Evidence is one line for a person; of an answer it repeats nothing but the fields of a `Status`, so no byte of a
+// Evidence is one line for a person, which does nothing to a terminal; of an answer it repeats nothing but the fields of a `Status`, so no byte of a
 // Secret can get into it.
 
+import { printable } from '../trust/printable.ts';
 import { isRecord, recordAt, textAt } from './answer-object.ts';
 
 export type KubeFailureKind =
@@ -32,8 +33,9 @@ export class KubeError extends Error {
   readonly failure: KubeFailure;
 
   constructor(failure: KubeFailure, cause?: unknown) {
-    super(failure.evidence, { cause });
-    this.failure = failure;
+    const evidence = printable(failure.evidence.replaceAll(/\s+/g, ' ').trim());
+    super(evidence, { cause });
+    this.failure = { ...failure, evidence };
   }
 }
 

@@ -35,7 +35,9 @@ export function accessFromKubeconfig(path?: string): ClusterAccess {
     authority: "the kubeconfig's certificate-authority",
     async authorize() {
       const options: RequestOptions = {};
-      await config.applyToHTTPSOptions(options);
+      await config.applyToHTTPSOptions(options).catch((error: unknown) => {
+        throw new Error(describeAuthFailure(error, config.getCurrentUser()), { cause: error });
+      });
       // A token out of a file comes with the file's last line end, which no header may have.
       const headers = Object.entries(options.headers ?? {}).map(([name, value]) => [name, String(value).trim()]);
       const trimmed = { ...options, headers: Object.fromEntries(headers) };
@@ -43,6 +45,15 @@ export function accessFromKubeconfig(path?: string): ClusterAccess {
       return config.getCurrentCluster()?.proxyUrl === undefined ? { ...trimmed, agent: false } : trimmed;
     },
   };
+}
+
+/** What a plugin prints is a token, and the words of a parser repeat it; what it says on standard error is for people. */
+function describeAuthFailure(error: unknown, user: User | null): string {
+  const exec: unknown = user?.exec ?? user?.authProvider?.config?.['exec'];
+  const plugin = isRecord(exec) && typeof exec['command'] === 'string' ? exec['command'] : 'the plugin for credentials';
+  if (error instanceof SyntaxError || error instanceof TypeError) return `${plugin} printed no ExecCredential`;
+  const said = errorText(error).trim();
+  return said === '' ? `${plugin} failed and did not say why; run it by hand` : said;
 }
 
 // A pod's projected token rotates on disk. client-node reads it again when its copy is older than 60 s (FileAuth), which

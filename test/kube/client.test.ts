@@ -217,6 +217,17 @@ test('an abort ends a request with the reason of the signal, not with a failure 
   await assert.rejects(client.call(getSecret, abort.signal), { message: 'going down' });
 });
 
+test('credentials that do not come are waited for until the signal, or for a while', async (t) => {
+  const access = { url: 'http://127.0.0.1:1', authority: '', authorize: () => new Promise<never>(() => {}) };
+  const controller = new AbortController();
+  const call = createKubeClient(access).call(getSecret, controller.signal);
+  controller.abort(new Error('the pod ends'));
+  await assert.rejects(call, /^Error: the pod ends$/);
+  const failure = await failureOf(createKubeClient(access, 5000, 20).call(getSecret, t.signal));
+  assert.equal(failure.kind, 'misconfigured');
+  assert.match(failure.evidence, /credentials for 127.0.0.1:1 cannot be used: they did not come within 0.02 s$/);
+});
+
 test('over TLS with the right certificate-authority requests and watches work', async (t) => {
   const { server, client } = await connect(t, { tls: selfSigned(t, 'IP:127.0.0.1') });
   await client.call(getSecret, t.signal);

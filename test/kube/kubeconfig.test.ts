@@ -83,3 +83,24 @@ function isMisconfigured(evidence: RegExp): (error: unknown) => boolean {
   return (error) =>
     error instanceof KubeError && error.failure.kind === 'misconfigured' && evidence.test(error.message);
 }
+
+for (const [title, script, expected] of [
+  ['prints a bare token', 'echo T0P-SECRET', /: sh printed no ExecCredential$/],
+  ['prints other JSON', `echo '{"token":"T0P-SECRET"}'`, /: sh printed no ExecCredential$/],
+  ['fails without a word', 'exit 7', /: sh failed and did not say why; run it by hand$/],
+  ['says why', String.raw`printf '\033[2Jlog in\nfirst' >&2; exit 1`, /: \\u\{1b\}\[2Jlog in first$/],
+] as const) {
+  test(`a plugin for credentials that ${title} is told by its name and its own words, and nothing of what it prints`, async (t) => {
+    const config = JSON.parse((await startTestServer(t)).kubeconfig());
+    config.users[0].user = {
+      exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'sh', args: ['-c', script] },
+    };
+    const client = createKubeClient(accessFromKubeconfig(writeKubeconfig(t, JSON.stringify(config))));
+    await assert.rejects(client.call(getNode, t.signal), (error) => {
+      assert(error instanceof KubeError);
+      assert.match(error.message, expected);
+      assert.doesNotMatch(error.message, /T0P/);
+      return true;
+    });
+  });
+}

@@ -15,6 +15,7 @@ import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
 import { defineCommand, type ExitCode, type Terminal, UnreadableError } from './command.ts';
 import { readSource } from './entries.ts';
 import { durationFlag, switchFlag, textFlag } from './flags.ts';
+import { formatJson } from './json.ts';
 import { admissionFlags } from './validate.ts';
 
 export const healthTimeoutFlag = durationFlag(
@@ -60,7 +61,7 @@ read back, and containerd is restarted if it must be. PATH is what validate take
       return 2;
     }
     try {
-      const { name, snapshot, findings } = await readSource(values.file, terminal);
+      const { name, snapshot, findings } = await readSource(values.file, terminal, signal);
       const [malformed] = findings;
       if (malformed !== undefined) {
         terminal.err(`node-trust apply: ${name}, ${sentence(describeFinding(malformed), malformed.remedy)}\n`);
@@ -181,7 +182,7 @@ async function describePlan(
     tellReason('apply', explainOperational('SourceWrongType', { source, type }), terminal);
   }
   const steps = sentencesOf(retirement, plan);
-  if (json) terminal.out(`${JSON.stringify({ version: 1, accepted, steps, findings: decision.findings }, null, 2)}\n`);
+  if (json) terminal.out(formatJson({ version: 1, accepted, steps, findings: decision.findings }));
   else {
     printFindings(decision.findings, terminal);
     for (const step of steps) terminal.out(`would ${step}\n`);
@@ -218,7 +219,7 @@ function printOutcome(
       observed,
       steps: sentencesOf(retirement, steps),
     };
-    terminal.out(`${JSON.stringify({ ...facts, ...details }, null, 2)}\n`);
+    terminal.out(formatJson({ ...facts, ...details }));
     return;
   }
   // The message tells the first of them, with its remedy.

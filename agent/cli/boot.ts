@@ -51,12 +51,12 @@ them. PATH is what validate takes.`,
     ),
   },
   positionals: { min: 1, max: 1 },
-  async run({ values, positionals: [path = ''] }, terminal) {
+  async run({ values, positionals: [path = ''] }, terminal, signal) {
     if (values.format === undefined) {
       terminal.err(`node-trust boot: expected --format, one of ${formats.join(', ')}\n`);
       return 2;
     }
-    const judged = judgeSource(await readSource(path, terminal), { ...bootAdmission, now: new Date() });
+    const judged = judgeSource(await readSource(path, terminal, signal), { ...bootAdmission, now: new Date() });
     terminal.err(describeFindings(judged, plain));
     if (!judged.accepted) return 1;
     const { certificates } = judged.bundle;

@@ -1,6 +1,7 @@
 // What a command of the command line is: flags, a text for --help, and one function that answers with an exit code.
 // A command reads and writes through its terminal only, so that it can be run in a test as it is run by a person.
 
+import { printable } from '../trust/printable.ts';
 import { describeFlags, type FlagTable, type FlagValues, parseFlags, switchFlag } from './flags.ts';
 
 /** 0 done or accepted, 1 rejected or not synced, 2 usage, 3 could not reach or do something. */
@@ -27,7 +28,11 @@ export interface Terminal {
 export type Example = readonly [line: string, purpose: string];
 
 /** What could not be read, for people, with the remedy: ends a command with 3. */
-export class UnreadableError extends Error {}
+export class UnreadableError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(printable(message), options);
+  }
+}
 
 export interface Command {
   readonly name: string;

@@ -4,6 +4,7 @@ import type { Finding } from '../trust/admission.ts';
 import { explain } from '../trust/admission-reasons.ts';
 import type { Entries, SourceSnapshot } from '../trust/source.ts';
 import { UnreadableError } from './command.ts';
+import { escapeControls } from './json.ts';
 
 export interface SecretName {
   readonly name: string;
@@ -110,7 +111,7 @@ export function formatManifest(manifest: Manifest, indent = ''): string {
 /** JSON is YAML. Bare stands only what nobody takes for anything but text, old readers of YAML 1.1 included. */
 function formatScalar(value: unknown): string {
   const isBare = typeof value === 'string' && /^[A-Za-z][-A-Za-z0-9+/=._]{2,}$/.test(value);
-  return isBare && !/^(true|false|null|yes|off)$/i.test(value) ? value : JSON.stringify(value);
+  return isBare && !/^(true|false|null|yes|off)$/i.test(value) ? value : escapeControls(JSON.stringify(value));
 }
 
 /** Throws for what is no YAML. */

@@ -10,6 +10,7 @@ import type { Entries } from '../trust/source.ts';
 import { defineCommand, type Terminal, UnreadableError } from './command.ts';
 import { findPathProblem, type NamedSource, readSource } from './entries.ts';
 import { type Flag, switchFlag, textFlag } from './flags.ts';
+import { formatJson } from './json.ts';
 import { describeFindings, type Judged, judgeSource } from './judged.ts';
 import { createManifest, formatManifest, type Manifest, replaceEntries, type SecretName } from './manifest.ts';
 import { plain } from './paint.ts';
@@ -54,15 +55,15 @@ what --final prints use kubectl replace --save-config, which always does, and af
     json: switchFlag('json', 'Print JSON instead of YAML'),
   },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY, name: 'PEM' },
-  async run({ values, positionals }, terminal) {
+  async run({ values, positionals }, terminal, signal) {
     const problem = findUsageProblem(values, positionals);
     if (problem !== undefined) {
       terminal.err(`node-trust secret: ${problem}\n`);
       return 2;
     }
-    const manifest = await make(values, positionals, terminal);
+    const manifest = await make(values, positionals, terminal, signal);
     if (manifest === undefined) return 1;
-    terminal.out(values.json ? `${JSON.stringify(manifest, null, 2)}\n` : formatManifest(manifest));
+    terminal.out(values.json ? formatJson(manifest) : formatManifest(manifest));
     return 0;
   },
 });
@@ -83,15 +84,20 @@ function findUsageProblem({ name, merge, rotate, final }: Values, pems: readonly
 }
 
 /** Undefined after the terminal was told what speaks against it. Throws {@link UnreadableError}. */
-async function make(values: Values, pems: readonly string[], terminal: Terminal): Promise<Manifest | undefined> {
+async function make(
+  values: Values,
+  pems: readonly string[],
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<Manifest | undefined> {
   const { maxCertificates, allowNonCa, merge, rotate } = values;
   const options = { maxCertificates, nonCa: allowNonCa ? 'warning' : 'error', now: new Date() } as const;
-  const secret = merge === undefined ? undefined : await readNormalized(merge, terminal);
+  const secret = merge === undefined ? undefined : await readNormalized(merge, terminal, signal);
   if (secret !== undefined && secret.manifest === undefined)
     throw new UnreadableError(`${secret.name} is no manifest of a Secret; kubectl get secret NAME -o yaml prints one`);
-  const old = rotate === undefined ? undefined : await readNormalized(rotate, terminal);
+  const old = rotate === undefined ? undefined : await readNormalized(rotate, terminal, signal);
   const given: NamedSource[] = [];
-  for (const path of pems) given.push(await readNormalized(path, terminal));
+  for (const path of pems) given.push(await readNormalized(path, terminal, signal));
 
   // The limit is one of what comes out; and a Secret that is there may be empty.
   const judge = (source: NamedSource): Judged =>
@@ -164,8 +170,8 @@ const certificatesOf = ({ certificates }: Judged): readonly Certificate[] =>
   certificates.map(({ certificate }) => certificate);
 
 /** Each entry in the form that admission takes, if it is one that can be had; tells what was converted. */
-async function readNormalized(path: string, terminal: Terminal): Promise<NamedSource> {
-  const source = await readSource(path, terminal);
+async function readNormalized(path: string, terminal: Terminal, signal: AbortSignal): Promise<NamedSource> {
+  const source = await readSource(path, terminal, signal);
   if (source.snapshot.kind !== 'present') return source;
   const entries = new Map<string, Uint8Array>();
   const moved = new Set<string>();

@@ -10,6 +10,7 @@ import { type FleetReport, reportFleet } from '../trust/fleet.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
 import { durationFlag, parseDuration, switchFlag, textFlag } from './flags.ts';
 import { formatFleet, formatLabelCommand } from './fleet-text.ts';
+import { formatJson } from './json.ts';
 import { createPaint } from './paint.ts';
 import { secretFlag } from './secret-flag.ts';
 import { createProgress, type Look, watchFleet } from './status-watch.ts';
@@ -138,6 +139,6 @@ function describeNobody({ selector, nodes }: FleetReport): string {
 }
 
 function print(report: FleetReport, json: boolean, terminal: Terminal): void {
-  if (json) terminal.out(`${JSON.stringify({ version: 1, ...report }, null, 2)}\n`);
+  if (json) terminal.out(formatJson({ version: 1, ...report }));
   else terminal.out(formatFleet(report, createPaint(terminal), new Date()));
 }

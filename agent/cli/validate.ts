@@ -5,6 +5,7 @@ import { printable } from '../trust/printable.ts';
 import { defineCommand, UnreadableError } from './command.ts';
 import { findPathProblem, readSource } from './entries.ts';
 import { countFlag, switchFlag } from './flags.ts';
+import { formatJson } from './json.ts';
 import { describeFindings, type Judged, judgeSource, type SourceFinding } from './judged.ts';
 import { createPaint, type Paint } from './paint.ts';
 
@@ -28,7 +29,7 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
   ],
   flags: { ...admissionFlags, json: switchFlag('json', 'Print one JSON object') },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY },
-  async run({ values, positionals }, terminal) {
+  async run({ values, positionals }, terminal, signal) {
     const problem = findPathProblem(positionals);
     if (problem !== undefined) {
       terminal.err(`node-trust validate: ${problem}\n`);
@@ -40,7 +41,7 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
     let unread = 0;
     for (const path of positionals) {
       try {
-        judged.push(judgeSource(await readSource(path, terminal), options));
+        judged.push(judgeSource(await readSource(path, terminal, signal), options));
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error;
         terminal.err(`node-trust validate: ${error.message}\n`);
@@ -48,7 +49,7 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
       }
     }
     const accepted = unread === 0 && judged.every((source) => source.accepted);
-    if (values.json) terminal.out(`${JSON.stringify(toJson(judged, accepted), null, 2)}\n`);
+    if (values.json) terminal.out(formatJson(toJson(judged, accepted)));
     else {
       const paint = createPaint(terminal);
       for (const source of judged) terminal.out(`${describe(source, paint)}\n`);

@@ -236,6 +236,24 @@ test('a value that is no text is told as that, and the same standard input is no
   assert.match(err, /standard input can be read once/);
 });
 
+test('what a manifest or a file is called does nothing to a terminal', async () => {
+  const name = '\u001b[2J\u009b1Aforged\n1 of 1 sources accepted';
+  const forged = JSON.stringify({ kind: 'Secret', metadata: { name }, data: { a: '' } });
+  const path = join(folder, 'names');
+  await mkdir(join(path, '\u001b[2Jsub\u009b1A'), { recursive: true });
+  const results = [
+    await nodeTrust(['validate', '-'], forged),
+    await nodeTrust(['validate', '--json', '-'], forged),
+    await nodeTrust(['validate', '-'], `{"kind":"Secret","data":{${JSON.stringify(name)}:1}}`),
+    await nodeTrust(['validate', path, `${path}\u009b`]),
+    await nodeTrust(['secret', '-'], JSON.stringify({ kind: 'Secret', stringData: { [name]: `${corp.pem}\r` } })),
+  ];
+  for (const { out, err } of results) {
+    assert.doesNotMatch(out + err, /(?!\n)\p{Cc}/u);
+    assert.doesNotMatch(out + err, /^1 of 1 sources accepted/m);
+  }
+});
+
 test('usage errors end with 2', async () => {
   for (const args of [[], ['--jsno', 'a'], ['--json', '--json', 'a'], ['--max-certificates', '0', 'a']]) {
     const { code, err } = await nodeTrust(['validate', ...args]);

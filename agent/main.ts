@@ -1,12 +1,12 @@
 // The entry: picks a command, hands it the terminal and a signal, and sets the exit code. The only reader of the process's
-// arguments and environment. The first SIGTERM or SIGINT asks the command to end; further ones are ignored, since a pod
-// that is being deleted may get SIGTERM twice.
+// arguments and environment. The first SIGTERM or SIGINT asks the command to end. A second SIGINT is from somebody who
+// does not want to wait for that, and ends the process; further SIGTERMs are ignored, since a pod that is being deleted may get
+// it twice.
 
-import { addAbortSignal } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
 import manifest from '../package.json' with { type: 'json' };
-import { type Command, type ExitCode, maxInputBytes, type Terminal } from './cli/command.ts';
+import { type Command, type ExitCode, type Terminal } from './cli/command.ts';
+import { readStream } from './cli/input.ts';
 import { createOutput } from './cli/output.ts';
 import { describeSystemError } from './cli/system-error.ts';
 
@@ -51,25 +51,24 @@ async function main(argv: readonly string[], terminal: Terminal, signal: AbortSi
   return (await load()).run(rest, terminal, signal);
 }
 
-/** Reads no further than anybody will use. */
-async function* upTo(maxBytes: number, input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let left = maxBytes;
-  for await (const chunk of input) {
-    yield chunk.subarray(0, left);
-    left -= chunk.length;
-    if (left <= 0) return;
-  }
-}
-
 function print(output: string, terminal: Terminal): ExitCode {
   terminal.out(output);
   return 0;
 }
 
+const sameInterruptMs = 100;
+
 // What is written for the host is for all of its users, whatever the caller's umask hides.
 process.umask(0o022);
 const ending = new AbortController();
-for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => ending.abort());
+process.on('SIGTERM', () => ending.abort());
+let interruptedAt = Number.POSITIVE_INFINITY;
+process.on('SIGINT', () => {
+  // One Ctrl-C may come twice: from the terminal, and from whoever runs this and passes its own on, as timeout(1) does.
+  if (performance.now() - interruptedAt > sameInterruptMs) process.exit(128 + 2);
+  interruptedAt = Math.min(interruptedAt, performance.now());
+  ending.abort();
+});
 const output = createOutput(process.stdout);
 // There is nobody left to tell.
 process.stderr.on('error', () => {});
@@ -89,7 +88,7 @@ const code = await main(
     out: output.write,
     unread: output.unread,
     err: (output) => void process.stderr.write(output),
-    readInput: () => buffer(upTo(maxInputBytes + 1, addAbortSignal(ending.signal, process.stdin))),
+    readInput: () => readStream(process.stdin, ending.signal),
     isTty,
     get columns() {
       // A terminal that does not know its width says 0.
@@ -102,4 +101,5 @@ const code = await main(
 const failure = await output.end();
 if (failure !== undefined)
   process.stderr.write(`node-trust: standard output could not be written: ${describeSystemError(failure)}\n`);
-process.exitCode = failure === undefined ? code : 3;
+// Now, whatever is still open: a plugin for credentials, or an input that nobody ends.
+process.exit(failure === undefined ? code : 3);

@@ -2,9 +2,13 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { test } from 'node:test';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { temporaryFolder, writeKubeconfig } from './support/api-fixture.ts';
 import { nodeTrust } from './support/command-line.ts';
+import { until } from './support/until.ts';
 
 const manifest = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
   readonly version: string;
@@ -63,6 +67,50 @@ test('colour is for a terminal, and not for one that is dumb or where NO_COLOR i
   for (const env of ['NO_COLOR=1', 'TERM=dumb']) {
     const printed = onTerminal(env);
     assert(printed.includes(': error SourceEmpty: ') && !printed.includes('\u001b'), printed);
+  }
+});
+
+/** A kubeconfig whose plugin for credentials tells its start by a file, and hangs. */
+function hangingPlugin(t: TestContext) {
+  const begun = join(temporaryFolder(t), 'begun');
+  const exec = {
+    apiVersion: 'client.authentication.k8s.io/v1',
+    command: 'sh',
+    args: ['-c', `echo > ${begun}; exec sleep 20`],
+  };
+  const config = {
+    clusters: [{ name: 'c', cluster: { server: 'http://127.0.0.1:1' } }],
+    users: [{ name: 'u', user: { exec } }],
+    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+    'current-context': 'x',
+  };
+  const hangs = () => until(() => Promise.resolve(existsSync(begun)));
+  return { kubeconfig: writeKubeconfig(t, JSON.stringify(config)), hangs };
+}
+
+test('an interrupt ends a command whatever a plugin for credentials does', { timeout: 15_000 }, async (t) => {
+  const { kubeconfig, hangs } = hangingPlugin(t);
+  const { code } = await nodeTrust(['status', '--kubeconfig', kubeconfig], '', async (kill) => {
+    await hangs();
+    kill('SIGINT');
+  });
+  assert.equal(code, 1);
+});
+
+test('a second interrupt ends any process at once, but for one that was sent twice', { timeout: 15_000 }, async (t) => {
+  const deaf = `data:text/javascript,${encodeURIComponent('AbortController.prototype.abort = () => {}')}`;
+  for (const [pauseMs, env, expected] of [
+    [300, { NODE_OPTIONS: `--import=${deaf}` }, 130],
+    [0, {}, 1],
+  ] as const) {
+    const { kubeconfig, hangs } = hangingPlugin(t);
+    const interruptTwice = async (kill: (signal: 'SIGINT') => void) => {
+      await hangs();
+      kill('SIGINT');
+      await delay(pauseMs);
+      kill('SIGINT');
+    };
+    assert.equal((await nodeTrust(['status', '--kubeconfig', kubeconfig], '', interruptTwice, env)).code, expected);
   }
 });
 

@@ -24,16 +24,19 @@ export interface ManifestContent {
 /** The Secret that a text holds, alone or among other objects; undefined where it holds no manifests. Throws {@link UnreadableError}. */
 export async function findManifest(place: string, text: string): Promise<Manifest | undefined> {
   if (!/^[ \t]*\{|^(apiVersion|kind):/m.test(text)) return undefined;
-  const { parseAllDocuments, YAMLParseError } = await import('yaml');
+  const { parseAllDocuments, visit, YAMLParseError } = await import('yaml');
   let documents: unknown[];
   try {
-    documents = parseAllDocuments(text, { logLevel: 'silent' }).flatMap((document) => {
+    // The library compares each key with all before it: a minute for what is read in a second.
+    documents = parseAllDocuments(text, { logLevel: 'silent', uniqueKeys: false }).flatMap((document) => {
       const [error] = document.errors;
       if (error !== undefined) throw error;
+      visit(document, { Map: (_, { items }) => refuseTwins(items, text, place) });
       return [document.toJS() as unknown];
     });
   } catch (error) {
     if (/^-----BEGIN /m.test(text)) return undefined; // PEM with talkative text around it
+    if (error instanceof UnreadableError) throw error;
     // The parser's own words repeat the text, of which a part may be a key.
     const [line] = error instanceof YAMLParseError ? (error.linePos?.map(({ line: at }) => at) ?? []) : [];
     throw new UnreadableError(`${place} is neither PEM nor YAML${line === undefined ? '' : `: look at line ${line}`}`);
@@ -47,6 +50,19 @@ export async function findManifest(place: string, text: string): Promise<Manifes
   if (secrets.length !== 1)
     throw new UnreadableError(`${place} holds ${secrets.length} Secrets; give one Secret at a time`);
   return secrets[0];
+}
+
+/** Of two values under one key, kubectl and a reader may take different ones. */
+function refuseTwins(items: readonly { readonly key: unknown }[], text: string, place: string): void {
+  const known = new Set<unknown>();
+  for (const { key } of items) {
+    const { value, range } = key as { readonly value?: unknown; readonly range?: readonly number[] };
+    if (known.has(value)) {
+      const line = text.slice(0, range?.[0]).split('\n').length;
+      throw new UnreadableError(`${place} holds a key twice: look at line ${line}`);
+    }
+    if (value !== undefined) known.add(value);
+  }
 }
 
 /** Throws {@link UnreadableError}. */

@@ -60,6 +60,11 @@ test('PEM is no manifest, and is told from one at once', { timeout: 20_000 }, as
     assert.equal(await findManifest('here', text), undefined);
 });
 
+test('a manifest with as many keys as fit is read in a few seconds', { timeout: 20_000 }, async () => {
+  const data = Array.from({ length: 100_000 }, (_, index) => `  k${index}: YQ==\n`).join('');
+  assert.equal(Object.keys((await findManifest('-', `kind: Secret\ndata:\n${data}`))?.['data'] ?? {}).length, 100_000);
+});
+
 test('whatever a manifest holds is the same after it was written and parsed', () => {
   const odd = [
     'null',

@@ -207,6 +207,7 @@ test('broken YAML, two Secrets and values that are no text are told apart from P
   for (const [text, expected] of [
     ['kind: Secret\ndata: [', /neither PEM nor YAML/],
     [`${JSON.stringify(manifest)}\n---\n${JSON.stringify(manifest)}`, /holds 2 Secrets/],
+    ['kind: Secret\ndata:\n  a: YQ==\n  b: YQ==\n  "a": Yg==\n', /manifest holds a key twice: look at line 5\n$/],
     ['kind: ConfigMap\n', /holds 0 Secrets/],
     ['kind: Secret\nstringData: {a: 1}\n', /must be text/],
   ] as const) {

@@ -37,11 +37,11 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
     }
     const nonCa = values.allowNonCa ? 'warning' : 'error';
     const options = { maxCertificates: values.maxCertificates, nonCa, now: new Date() } as const;
-    const judged: Judged[] = [];
+    const judged: (Judged & { readonly path: string })[] = [];
     let unread = 0;
     for (const path of positionals) {
       try {
-        judged.push(judgeSource(await readSource(path, terminal, signal), options));
+        judged.push({ path, ...judgeSource(await readSource(path, terminal, signal), options) });
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error;
         terminal.err(`node-trust validate: ${error.message}\n`);
@@ -49,31 +49,39 @@ YAML or JSON, or - for standard input; each PATH is one source.`,
       }
     }
     const accepted = unread === 0 && judged.every((source) => source.accepted);
-    if (values.json) terminal.out(formatJson(toJson(judged, accepted)));
+    if (values.json) terminal.out(formatJson(toJson(judged, accepted, positionals.length > 1)));
     else {
       const paint = createPaint(terminal);
       for (const source of judged) terminal.out(`${describe(source, paint)}\n`);
-      terminal.out(`${summarize(judged, positionals.length)}\n`);
+      terminal.out(`${summarize(judged, positionals.length, unread)}\n`);
     }
     return unread > 0 ? 3 : accepted ? 0 : 1;
   },
 });
 
 /** The shape is part of the interface: fields are added, never changed, within a version. */
-function toJson(judged: readonly Judged[], accepted: boolean): unknown {
+function toJson(
+  judged: readonly (Judged & { readonly path: string })[],
+  accepted: boolean,
+  areSeveral: boolean,
+): unknown {
+  const sourceOf = (path: string): object => (areSeveral ? { source: path } : {});
   return {
     version: 1,
     accepted,
-    certificates: judged.flatMap(({ certificates }) =>
+    certificates: judged.flatMap(({ path, certificates }) =>
       certificates.map(({ entry, certificate: { subject, fingerprint, notBefore, notAfter } }) => {
-        return { entry, subject, fingerprint, notBefore: notBefore.toISOString(), notAfter: notAfter.toISOString() };
+        const times = { notBefore: notBefore.toISOString(), notAfter: notAfter.toISOString() };
+        return { ...sourceOf(path), entry, subject, fingerprint, ...times };
       }),
     ),
-    findings: judged.flatMap(({ findings }) => findings.map(orderFields)),
+    findings: judged.flatMap(({ path, findings }) =>
+      findings.map((finding) => ({ ...sourceOf(path), ...orderFields(finding) })),
+    ),
   };
 }
 
-function orderFields({ code, severity, entry, certificate, line, message, remedy }: SourceFinding): unknown {
+function orderFields({ code, severity, entry, certificate, line, message, remedy }: SourceFinding): object {
   return { code, severity, entry, certificate, line, message, remedy };
 }
 
@@ -87,11 +95,11 @@ function describe(judged: Judged, paint: Paint): string {
   return `${source.name}: ${verdict}\n${lines.join('')}${describeFindings(judged, paint)}`;
 }
 
-/** `1 of 2 sources accepted; 3 certificates, 2 errors, 1 warning`. */
-function summarize(judged: readonly Judged[], sources: number): string {
+/** `1 of 3 sources accepted, 1 not read; 3 certificates, 2 errors, 1 warning`. */
+function summarize(judged: readonly Judged[], sources: number, unread: number): string {
   const findings = judged.flatMap((source) => source.findings);
   const count = (severity: Severity): number => findings.filter((finding) => finding.severity === severity).length;
-  const accepted = `${judged.filter((source) => source.accepted).length} of ${plural(sources, 'source')} accepted`;
+  const accepted = `${judged.filter((source) => source.accepted).length} of ${plural(sources, 'source')} accepted${unread === 0 ? '' : `, ${unread} not read`}`;
   const certificates = judged.reduce((sum, source) => sum + source.certificates.length, 0);
   const parts = [
     plural(certificates, 'certificate'),

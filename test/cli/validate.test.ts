@@ -152,6 +152,24 @@ test('several paths are several sources, each with its own limit', async () => {
   assert.equal((await nodeTrust(['validate', '--max-certificates', '5', ...paths])).code, 1);
 });
 
+test('of several paths, each certificate and each finding says which it is of', async () => {
+  await mkdir(join(folder, 'one'), { recursive: true });
+  await mkdir(join(folder, 'two'), { recursive: true });
+  const paths = [await file('one/ca.pem', corp.pem), await file('two/ca.pem', `${corp.pem}x`)];
+  const { certificates, findings } = (await validate(paths)).answer;
+  assert.deepEqual(
+    certificates.map(({ source, entry }) => [source, entry]),
+    paths.map((path) => [path, 'ca.pem']),
+  );
+  const [found] = (await validate([paths[0] ?? '', await file('two/ca.pem', 'x')])).answer.findings;
+  assert.deepEqual(Object.entries(found ?? {}).slice(0, 2), [
+    ['source', paths[1]],
+    ['code', 'NoCertificate'],
+  ]);
+  assert.deepEqual(findings, []);
+  assert(!('source' in ((await validate(paths.slice(0, 1))).answer.certificates[0] ?? {})));
+});
+
 test('a certificate that is no CA is an error, and a warning with --allow-non-ca', async () => {
   const path = await file('leaf', createCertificate({ ca: false }).pem);
   assert.equal((await nodeTrust(['validate', path])).code, 1);
@@ -198,6 +216,7 @@ test('what cannot be read ends with 3 and names the path', async () => {
   const { code, err } = await nodeTrust(['validate', join(folder, 'missing')]);
   assert.equal(code, 3);
   assert.match(err, /missing could not be read: no such file or directory\n$/);
+  assert.match((await nodeTrust(['validate', join(folder, 'missing')])).out, /^0 of 1 source accepted, 1 not read; 0 /);
   const both = await nodeTrust(['validate', '--json', join(folder, 'missing'), await file('good.pem', corp.pem)]);
   const { accepted, certificates } = JSON.parse(both.out) as { accepted: boolean; certificates: readonly unknown[] };
   assert.deepEqual([both.code, accepted, certificates.length], [3, false, 1], 'and hides no other verdict');

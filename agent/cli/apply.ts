@@ -7,15 +7,15 @@ import { type Host, openHost } from '../host/host.ts';
 import { lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
 import { type Aim, decide, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
-import type { Finding } from '../trust/admission.ts';
 import { describeStep, planTrust, type Step } from '../trust/plan.ts';
 import { explainOperational } from '../trust/reasons.ts';
 import type { Source } from '../trust/source.ts';
-import { describeFinding, formatDetails, sentence } from '../trust/status.ts';
+import { describeFinding, sentence } from '../trust/status.ts';
 import { defineCommand, type ExitCode, type Terminal, UnreadableError } from './command.ts';
 import { readSource } from './entries.ts';
 import { durationFlag, switchFlag, textFlag } from './flags.ts';
 import { formatJson } from './json.ts';
+import { printFindings, printOutcome, sentencesOf } from './outcome-text.ts';
 import { admissionFlags } from './validate.ts';
 
 export const healthTimeoutFlag = durationFlag(
@@ -189,44 +189,6 @@ async function describePlan(
     if (accepted && steps.length === 0) terminal.out('nothing to do\n');
   }
   return accepted ? 0 : 1;
-}
-
-function sentencesOf(retirement: readonly Retirement[], steps: readonly Step[]): readonly string[] {
-  return [...retirement.map(({ sentence: what }) => what), ...steps.map(describeStep)];
-}
-
-function printFindings(findings: readonly Finding[], terminal: Terminal): void {
-  for (const finding of findings) {
-    terminal.out(`${finding.severity} ${finding.code}: ${describeFinding(finding)}\n  → ${finding.remedy}\n`);
-  }
-}
-
-function printOutcome(
-  { status, steps }: Outcome,
-  retirement: readonly Retirement[],
-  json: boolean,
-  terminal: Terminal,
-): void {
-  const { state, reason, message, observed } = status;
-  if (json) {
-    const details = JSON.parse(formatDetails(status)) as object;
-    const facts = {
-      version: 1,
-      state,
-      reason,
-      message,
-      bundle: status.trusted?.bundle,
-      observed,
-      steps: sentencesOf(retirement, steps),
-    };
-    terminal.out(formatJson({ ...facts, ...details }));
-    return;
-  }
-  // The message tells the first of them, with its remedy.
-  const others = status.findings.filter((finding) => !message.includes(describeFinding(finding)));
-  printFindings(others, terminal);
-  for (const warning of status.warnings) terminal.out(`warning: ${warning}\n`);
-  terminal.out(`${state}${reason && ` (${reason})`}: ${message}\n`);
 }
 
 function exitCodeOf({ status: { state } }: Outcome): ExitCode {

@@ -31,7 +31,7 @@ export function formatFleet(report: FleetReport, paint: Paint, now: Date): strin
 export function describeProgress(followers: readonly NodeReport[], present: string | null): string {
   const arrived = followers.filter(({ problem }) => problem === null).length;
   const lagging = groupProblems(followers).map(({ code, nodes }) => `; ${code}: ${listNames(nodes)}`);
-  return `${arrived} of ${followers.length} nodes ${present === null ? 'are well with what they saw' : 'have arrived'}${lagging.join('')}`;
+  return `${arrived} of ${followers.length} nodes ${!present ? 'are well with what they saw' : 'have arrived'}${lagging.join('')}`;
 }
 
 /** `selector`: as a report has it. */
@@ -95,10 +95,10 @@ function formatHeadline(report: FleetReport, groups: readonly Group[], warnings:
     const rest = disabled === 0 ? '' : `, ${disabled} Disabled`;
     const well = counted.filter(({ state }) => state === 'Synced').length;
     const of = `${well} of ${counted.length} nodes`;
-    const synced =
-      present === ''
-        ? `there is no ${secret}, and ${of} trust nothing of it${rest}`
-        : `${of} are Synced with ${secret}${rest}`;
+    const nothing = counted.every(({ observed }) => observed === '')
+      ? `${of} trust nothing of it${rest}`
+      : `${of} are Synced with what they saw${rest}`;
+    const synced = present === '' ? `there is no ${secret}, and ${nothing}` : `${of} are Synced with ${secret}${rest}`;
     const warned = warnings === 0 ? '' : `, with ${warnings} warning${warnings === 1 ? '' : 's'}`;
     return unknown.length === 0
       ? `${paint(warnings === 0 ? 'green' : 'yellow', `All is well${warned}:`)} ${synced}\n`

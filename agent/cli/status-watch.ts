@@ -6,7 +6,7 @@
 
 import { KubeError, type KubeFailureKind } from '../kube/kube-error.ts';
 import { type FleetReport, hasArrived, isNobodyEnabled } from '../trust/fleet.ts';
-import { type Content, follows } from '../trust/node-report.ts';
+import { type Content, follows, type NodeReport } from '../trust/node-report.ts';
 import type { Terminal } from './command.ts';
 import { describeProgress } from './fleet-text.ts';
 
@@ -27,9 +27,9 @@ export interface Watching {
   onTrouble(error: KubeError): void;
 }
 
-/** `nobody`: there is none to wait for. `late`: what was seen last, and what the last look failed with, if it did. */
+/** `nobody`: there is none to wait for. `nothing`: no content, either. `late`: what was seen last, and what the last look failed with, if it did. */
 export type WatchEnd =
-  | { readonly kind: 'arrived' | 'nobody'; readonly report: FleetReport }
+  | { readonly kind: 'arrived' | 'nobody' | 'nothing'; readonly report: FleetReport }
   | { readonly kind: 'late'; readonly last: Look | undefined; readonly error: KubeError | undefined };
 
 const leastPauseMs = 1_000;
@@ -63,6 +63,7 @@ export async function watchFleet(watching: Watching, signal: AbortSignal): Promi
       const isConfirmed = report.unknown.length === 0 || report.unknown.join() === last?.report.unknown.join();
       if (isConfirmed && hasArrived(first, report, content)) return { kind: 'arrived', report };
       if (isConfirmed && isNobodyEnabled(report)) return { kind: 'nobody', report };
+      if (isConfirmed && content.kind === 'unknown' && content.isAbsent) return { kind: 'nothing', report };
       [last, error, failures] = [{ report, content }, undefined, 0];
       const cost = clock() - startedAt;
       await pause(Math.min(Math.max(costToPause * cost, leastPauseMs), longestPauseMs), signal);
@@ -82,9 +83,21 @@ export async function watchFleet(watching: Watching, signal: AbortSignal): Promi
 /** A line that is drawn again on a terminal; elsewhere a line for each change. `end` leaves the terminal as it was. */
 export function createProgress(terminal: Pick<Terminal, 'isTty' | 'columns'>, write: (text: string) => void) {
   let drawn = '';
+  const told = new Set<string>();
+  const end = (): void => {
+    if (terminal.isTty && drawn !== '') write(`\r${eraseLine}`);
+    drawn = '';
+  };
   return {
+    end,
     show(report: FleetReport): void {
       const followers = report.nodes.filter(follows);
+      for (const why of listRejections(followers, report.present)) {
+        if (told.has(why)) continue;
+        told.add(why);
+        end();
+        write(`${why}\n`);
+      }
       const text = describeProgress(followers, report.present);
       if (terminal.isTty) {
         const arrived = followers.filter(({ problem }) => problem === null).length;
@@ -94,11 +107,13 @@ export function createProgress(terminal: Pick<Terminal, 'isTty' | 'columns'>, wr
       } else if (text !== drawn) write(`${text}\n`);
       drawn = text;
     },
-    end(): void {
-      if (terminal.isTty && drawn !== '') write(`\r${eraseLine}`);
-      drawn = '';
-    },
   };
+}
+
+/** Of the present content: it will not become better by waiting, but somebody may correct the Secret. */
+function listRejections(followers: readonly NodeReport[], present: string | null): ReadonlySet<string> {
+  const rejecting = followers.filter(({ state, observed }) => state === 'Rejected' && observed === present);
+  return new Set(rejecting.map(({ reason, message }) => `${reason || 'Rejected'}: ${message}`));
 }
 
 const barWidth = 20;

@@ -116,8 +116,9 @@ async function follow(
     if (end.last !== undefined) print(end.last.report, json, terminal);
     return end.last === undefined || end.error !== undefined ? 3 : 1;
   }
-  if (end.kind === 'nobody') {
-    terminal.err(`node-trust status: ${describeNobody(end.report)}\n`);
+  if (end.kind !== 'arrived') {
+    const why = end.kind === 'nobody' ? describeNobody(end.report) : describeNothing(end.report);
+    terminal.err(`node-trust status: ${why}\n`);
     // People would read a first line there that says whether all is well.
     if (json) print(end.report, json, terminal);
     return 1;
@@ -136,6 +137,10 @@ function describeNobody({ selector, nodes }: FleetReport): string {
   const nothing = 'no node is enabled: there is nothing to wait for';
   const node = nodes.length === 1 ? nodes[0]?.node : undefined;
   return selector === '' ? nothing : `${nothing}; label one: ${formatLabelCommand(selector ?? 'KEY=VALUE', node)}`;
+}
+
+function describeNothing({ secret }: FleetReport): string {
+  return `there is no ${secret}: there is nothing to wait for; apply it, or name the one that the agents follow with --secret`;
 }
 
 function print(report: FleetReport, json: boolean, terminal: Terminal): void {

@@ -186,7 +186,8 @@ async function readContent(
     if (kind !== 'not-found')
       return { kind: 'unknown', why: whyNot(object, error.failure), isFinal: kind === 'forbidden' };
     if (followed !== undefined) return { kind: 'known', observed: '', changedAt: undefined };
-    return { kind: 'unknown', why: `there is no ${object}, and the agents may follow another one`, isFinal: true };
+    const why = `there is no ${object}, and the agents may follow another one`;
+    return { kind: 'unknown', why, isFinal: true, isAbsent: true };
   }
 }
 

@@ -42,13 +42,18 @@ export function reportFleet(facts: FleetFacts, names: readonly string[], now: Da
   return {
     synced: nodes.length > 0 && nodes.every(({ problem }) => problem === null),
     secret: facts.secret,
-    present: facts.content.kind === 'known' ? facts.content.observed : null,
+    present: digestOf(facts.content),
     selector: facts.enabling.kind === 'known' ? formatLabels(facts.enabling.value.labels) : null,
     unknown: [...listUnknown(facts)],
     pools: countPools(reports, nodes),
     bundles: countBundles(nodes),
     nodes,
   };
+}
+
+function digestOf(content: Content): string | null {
+  if (content.kind === 'unknown' && content.isAbsent === true) return '';
+  return content.kind === 'known' ? content.observed : null;
 }
 
 function formatLabels(labels: ReadonlyMap<string, string>): string {

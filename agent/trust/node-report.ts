@@ -40,8 +40,8 @@ export type Content =
   | { readonly kind: 'known'; readonly observed: string; readonly changedAt: Date | undefined }
   /** No agent takes it. */
   | { readonly kind: 'unusable' }
-  /** `isFinal`: to ask again is of no use. */
-  | { readonly kind: 'unknown'; readonly why: string; readonly isFinal: boolean };
+  /** `isFinal`: to ask again is of no use. `isAbsent`: no Secret has the name, which may be another one than the agents'. */
+  | { readonly kind: 'unknown'; readonly why: string; readonly isFinal: boolean; readonly isAbsent?: true };
 
 export interface FleetFacts {
   readonly nodes: readonly NodeFacts[];

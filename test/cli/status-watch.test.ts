@@ -134,6 +134,20 @@ test('progress is a line that is drawn again on a terminal, within its width, an
   ]);
 });
 
+test('that the present content is rejected is told once, with why, and waiting goes on', () => {
+  let written = '';
+  const progress = createProgress({ isTty: false, columns: 80 }, (text) => void (written += text));
+  const rejected = { state: 'Rejected', reason: 'NotCa', message: 'use its CA' };
+  const { show } = progress;
+  for (let look = 0; look < 2; look += 1) show(reportFleet(fleet({ a: rejected, b: rejected }), [], fixedNow));
+  assert.equal(written, 'NotCa: use its CA\n0 of 2 nodes have arrived; NotCa: a, b\n');
+  written = '';
+  createProgress({ isTty: false, columns: 80 }, (text) => void (written += text)).show(
+    reportFleet(fleet({ a: { ...rejected, observed: 'old' } }), [], fixedNow),
+  );
+  assert.equal(written, '0 of 1 nodes have arrived; NotCa: a\n', 'it may not have seen what corrects it');
+});
+
 test('elsewhere progress is a plain line for each change', () => {
   const written: string[] = [];
   const progress = createProgress({ isTty: false, columns: Number.POSITIVE_INFINITY }, (text) => written.push(text));

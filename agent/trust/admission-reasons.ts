@@ -40,6 +40,10 @@ const base64Faults = {
   value: 'the value is not base64, as `data` of a Secret must be; plain text goes into `stringData`',
 };
 
+/** Of a Secret that is in the cluster; without a pipe, which a table of the documents would take for the end of a cell. */
+const mendSecret =
+  'a Secret is mended by `kubectl replace --save-config -f <(node-trust secret <(kubectl -n NAMESPACE get secret NAME -o yaml))`';
+
 const admission = <Args>(reason: Reason<Args>): Reason<Args> => reason;
 
 export const admissionReasons = {
@@ -60,22 +64,21 @@ export const admissionReasons = {
     severity: 'error',
     meaning:
       'The entry holds a carriage return (CR), as files from Windows do. Tools of the host do not agree on those.',
-    remedy: 'Convert the line ends to LF: `dos2unix FILE`, or let `node-trust secret FILE` do it.',
+    remedy: `Convert the line ends to LF: \`dos2unix FILE\`, or let \`node-trust secret FILE\` do it; ${mendSecret}.`,
     message: ({ ending }: { readonly ending: 'CR' | 'CRLF' }) =>
       ending === 'CRLF' ? 'the line ends with CRLF, expected LF' : 'the line holds a CR, expected LF line ends',
   }),
   ByteOrderMark: admission({
     severity: 'error',
     meaning: 'The text begins with a byte order mark (BOM). Tools of the host then miss the first certificate.',
-    remedy: 'Save it as ASCII or UTF-8 without BOM, or let `node-trust secret FILE` convert it.',
+    remedy: `Save it as ASCII or UTF-8 without BOM, or let \`node-trust secret FILE\` convert it; ${mendSecret}.`,
     message: ({ encoding }: { readonly encoding: 'UTF-8' | 'UTF-16' }) =>
       `a byte order mark of ${encoding} stands before the text`,
   }),
   DoubleBase64: admission({
     severity: 'error',
     meaning: 'The value is itself base64 of PEM. In a Secret, `data` is decoded once and `stringData` not at all.',
-    remedy:
-      'Put base64 of the PEM text once into `data`, or the PEM text itself into `stringData`; `node-trust secret FILE` does it.',
+    remedy: `Put base64 of the PEM text once into \`data\`, or the PEM text itself into \`stringData\`; \`node-trust secret FILE\` does it; ${mendSecret}.`,
     message: ({ times }: { readonly times: number }) =>
       times === 1
         ? 'the value is base64 of PEM, expected the PEM text'
@@ -84,8 +87,7 @@ export const admissionReasons = {
   DerEncoded: admission({
     severity: 'error',
     meaning: 'The value is binary DER. Trust stores read PEM.',
-    remedy:
-      'Convert it to PEM: `openssl x509 -inform der -in FILE -out FILE.pem`, or let `node-trust secret FILE` do it, of PKCS #7 too; of PKCS #12 `openssl pkcs12 -in FILE -cacerts -nokeys`.',
+    remedy: `Convert it to PEM: \`node-trust secret FILE\` does it, of PKCS #7 too; ${mendSecret}; of PKCS #12 the CAs are printed by \`openssl pkcs12 -in FILE -nokeys -cacerts\`, without \`-cacerts\` if the CA has its key in there.`,
     message: ({ isCertificate }: { readonly isCertificate: boolean }) =>
       isCertificate
         ? 'the value is a certificate in DER, expected PEM'

@@ -25,7 +25,7 @@ export const secret = defineCommand({
   synopsis: '[FLAGS] PEM…, or --rotate OLD [FLAGS] NEW…',
   about: `Prints the manifest of a Secret that holds the certificates of PEM…, an entry each, named after their subjects. PEM is
 what validate takes, and also DER, PKCS #7 (.p7b), UTF-16, byte order marks, CRLF line ends, and base64 around any of them;
-what was converted is told on standard error. What an agent would not accept is not printed, nor anything of a private key.
+what was converted is told on standard error. The manifest of a Secret as the only PEM keeps its metadata and entries. What an agent would not accept is not printed, nor anything of a private key.
 
 --merge adds to the Secret of a manifest, which keeps its name, its metadata and its entries. --rotate OLD NEW makes old and
 new trusted together; once all nodes are Synced with that, the same with --final leaves NEW alone. With --merge, both touch
@@ -35,6 +35,7 @@ kubectl apply takes an entry out only of a Secret that was made by kubectl apply
 what --final prints use kubectl replace --save-config, which always does, and after which apply does, too.`,
   examples: [
     ['secret cas.pem proxy.p7b | kubectl apply -f -', 'what the nodes follow from now on'],
+    ['secret secret.yaml', 'the same Secret, with what only its form is wrong with mended'],
     ['secret --merge secret.yaml new.cer', 'a certificate more'],
     ['secret --rotate old.pem new.pem | kubectl apply -f -', 'both, until all nodes are Synced'],
     ['secret --rotate old.pem --final new.pem | kubectl replace --save-config -f -', 'and then the new one alone'],
@@ -54,11 +55,11 @@ what --final prints use kubectl replace --save-config, which always does, and af
     ...admissionFlags,
     json: switchFlag('json', 'Print JSON instead of YAML'),
   },
-  positionals: { min: 1, max: Number.POSITIVE_INFINITY, name: 'PEM' },
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY, name: 'PEM' },
   async run({ values, positionals }, terminal, signal) {
     const problem = findUsageProblem(values, positionals);
     if (problem !== undefined) {
-      terminal.err(`node-trust secret: ${problem}\n`);
+      terminal.err(`node-trust secret: ${problem}\nTry: node-trust secret --help\n`);
       return 2;
     }
     const manifest = await make(values, positionals, terminal, signal);
@@ -79,7 +80,9 @@ interface Values {
 
 function findUsageProblem({ name, merge, rotate, final }: Values, pems: readonly string[]): string | undefined {
   if (final && rotate === undefined) return '--final ends a rotation: expected --rotate OLD';
+  if (rotate !== undefined && pems.length === 0) return '--rotate OLD: expected NEW, what takes its place';
   if (name !== undefined && merge !== undefined) return 'a Secret that is merged into keeps its name: leave --name out';
+  if (pems.length === 0) return 'expected PEM, got nothing';
   return findPathProblem([merge, rotate, ...pems].filter((path) => path !== undefined));
 }
 
@@ -92,12 +95,17 @@ async function make(
 ): Promise<Manifest | undefined> {
   const { maxCertificates, allowNonCa, merge, rotate } = values;
   const options = { maxCertificates, nonCa: allowNonCa ? 'warning' : 'error', now: new Date() } as const;
-  const secret = merge === undefined ? undefined : await readNormalized(merge, terminal, signal);
-  if (secret !== undefined && secret.manifest === undefined)
-    throw new UnreadableError(`${secret.name} is no manifest of a Secret; kubectl get secret NAME -o yaml prints one`);
+  const merged = merge === undefined ? undefined : await readNormalized(merge, terminal, signal);
+  if (merge === '-' && merged !== undefined && isEmpty(merged) && merged.manifest === undefined)
+    throw new UnreadableError('standard input is empty; if there is no Secret yet, leave --merge out');
+  if (merged !== undefined && merged.manifest === undefined)
+    throw new UnreadableError(`${merged.name} is no manifest of a Secret; kubectl get secret NAME -o yaml prints one`);
   const old = rotate === undefined ? undefined : await readNormalized(rotate, terminal, signal);
   const given: NamedSource[] = [];
   for (const path of pems) given.push(await readNormalized(path, terminal, signal));
+  // One Secret alone is mended: what only its form is wrong with stays that Secret.
+  const isMended = merge === undefined && rotate === undefined && values.name === undefined && given.length === 1;
+  const secret = isMended && given[0]?.manifest !== undefined ? given.pop() : merged;
 
   // The limit is one of what comes out; and a Secret that is there may be empty.
   const judge = (source: NamedSource): Judged =>
@@ -137,7 +145,7 @@ async function make(
 }
 
 /** Whoever types it may have another Secret in the cluster already. */
-const wholeNote = `note: this is the whole Secret: of one that is there, other entries go with kubectl replace --save-config -f -, and with kubectl apply only if kubectl apply made it; --merge adds to it instead
+const wholeNote = `note: this is the whole Secret: of one that is there, kubectl replace --save-config -f - DELETES all other entries, and so does kubectl apply if kubectl apply made it; --merge adds to it instead
 `;
 
 const finalNote = `note: kubectl apply takes an entry out of a Secret only if kubectl apply made it; kubectl replace --save-config -f - always does

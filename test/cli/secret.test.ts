@@ -90,7 +90,7 @@ test('secret takes every form there is, tells what it converted, and gives each 
     `note: ${cer}: converted into plain PEM from DER`,
     `note: ${notes}: converted into plain PEM from a byte order mark, CR in line ends`,
     `note: file ${notes}: CN=Corp Root is there already, and not added again`,
-    'note: this is the whole Secret: of one that is there, other entries go with kubectl replace --save-config -f -, and with kubectl apply only if kubectl apply made it; --merge adds to it instead',
+    'note: this is the whole Secret: of one that is there, kubectl replace --save-config -f - DELETES all other entries, and so does kubectl apply if kubectl apply made it; --merge adds to it instead',
   ]);
 });
 
@@ -183,6 +183,33 @@ test('--merge mends entries that no agent would take, in their place, and fills 
   assert.deepEqual(mended, { mine: corp.pem, 'corp-root-2.pem': next.pem });
   const filled = certificates(await runCommand(secret, ['--json', '--merge', empty, more]));
   assert.deepEqual(filled, { 'corp-root-2.pem': next.pem });
+});
+
+test('the manifest of a Secret alone stays that Secret, with each entry mended in its place', async () => {
+  const metadata = { labels: { team: 'a' }, annotations: { 'node-trust-agent/on-delete': 'remove' }, uid: '1' };
+  const held = {
+    'crlf.pem': corp.pem.replaceAll('\n', '\r\n'),
+    'ca.der': next.der,
+    twice: Buffer.from(proxy.pem).toString('base64'),
+  };
+  const result = await runCommand(secret, ['--json', '-'], manifest(held, metadata));
+  const { uid: _, ...kept } = metadata;
+  assert.deepEqual(parse(result).metadata, { namespace: 'trust', name: 'cas', ...kept });
+  assert.deepEqual(certificates(result), { 'crlf.pem': corp.pem, 'ca.der': next.pem, twice: proxy.pem });
+  const renamed = await runCommand(secret, ['--json', '--name', 'a/b', '-'], manifest(held, metadata));
+  assert.deepEqual(parse(renamed).metadata, { namespace: 'a', name: 'b' });
+});
+
+test('what is missing is asked for', async () => {
+  for (const [args, code, expected] of [
+    [['--rotate', 'old.pem'], 2, /--rotate OLD: expected NEW, .*\nTry: node-trust secret --help\n$/],
+    [[], 2, /expected PEM, got nothing\nTry: node-trust secret --help\n$/],
+    [['--merge', '-', 'new.pem'], 3, /standard input is empty; if there is no Secret yet, leave --merge out\n$/],
+  ] as const) {
+    const result = await runCommand(secret, args);
+    assert.equal(result.code, code);
+    assert.match(result.err, expected);
+  }
 });
 
 test('a rotation has both certificates first, and the new one in the end', async (t) => {

@@ -57,7 +57,7 @@ read back, and containerd is restarted if it must be. PATH is what validate take
   positionals: { min: 0, max: 0 },
   async run({ values }, terminal, signal) {
     if (values.file === undefined) {
-      terminal.err('node-trust apply: expected --file PATH\n');
+      terminal.err('node-trust apply: expected --file PATH\nTry: node-trust apply --help\n');
       return 2;
     }
     try {

@@ -53,7 +53,7 @@ them. PATH is what validate takes.`,
   positionals: { min: 1, max: 1 },
   async run({ values, positionals: [path = ''] }, terminal, signal) {
     if (values.format === undefined) {
-      terminal.err(`node-trust boot: expected --format, one of ${formats.join(', ')}\n`);
+      terminal.err(`node-trust boot: expected --format, one of ${formats.join(', ')}\nTry: node-trust boot --help\n`);
       return 2;
     }
     const judged = judgeSource(await readSource(path, terminal, signal), { ...bootAdmission, now: new Date() });

@@ -1,9 +1,9 @@
 // Cluster and credentials out of a kubeconfig, by client-node, and what client-node does not know about them mended. A machine
 // without any is told so, instead of being sent to the library's last resort, http://localhost:8080.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
-import { dirname, resolve } from 'node:path';
+import { delimiter, dirname, resolve } from 'node:path';
 import { KubeConfig, loadYaml, type User } from '@kubernetes/client-node';
 import { errorText } from '../errors.ts';
 import { isRecord } from './answer-object.ts';
@@ -17,7 +17,7 @@ export function accessFromKubeconfig(path?: string): ClusterAccess {
   const config = new KubeConfig();
   try {
     if (path !== undefined) loadFile(config, path);
-    else config.loadFromDefault();
+    else loadDefault(config);
   } catch (error) {
     // Only the first line: a YAML error goes on with a piece of the file, which may be a token.
     const why = errorText(error).split('\n', 1)[0] ?? '';
@@ -45,6 +45,30 @@ export function accessFromKubeconfig(path?: string): ClusterAccess {
       return config.getCurrentCluster()?.proxyUrl === undefined ? { ...trimmed, agent: false } : trimmed;
     },
   };
+}
+
+/** Of the files in KUBECONFIG, as kubectl does: those that are there, merged; in a conflict the first one wins. */
+function loadDefault(config: KubeConfig): void {
+  // oxlint-disable-next-line node/no-process-env -- kubectl's own variable; the library fails at a file that is not there
+  const listed = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((path) => path !== '');
+  const [first, ...others] = listed.filter((path) => existsSync(path));
+  if (first === undefined) {
+    if (listed.length > 0) throw new Error(`none of the files in KUBECONFIG is there (${listed.join(delimiter)})`);
+    config.loadFromDefault();
+    return;
+  }
+  loadFile(config, first);
+  for (const path of others) {
+    const next = new KubeConfig();
+    loadFile(next, path);
+    const lacks = (known: readonly { readonly name: string }[]) => (one: { readonly name: string }) =>
+      known.every(({ name }) => name !== one.name);
+    config.clusters = [...config.clusters, ...next.clusters.filter(lacks(config.clusters))];
+    config.users = [...config.users, ...next.users.filter(lacks(config.users))];
+    config.contexts = [...config.contexts, ...next.contexts.filter(lacks(config.contexts))];
+    // A file may name none; the library's type does not say so.
+    if (!config.currentContext) config.setCurrentContext(next.currentContext);
+  }
 }
 
 /** What a plugin prints is a token, and the words of a parser repeat it; what it says on standard error is for people. */

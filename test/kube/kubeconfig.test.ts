@@ -7,6 +7,7 @@ import { KubeError } from '../../agent/kube/kube-error.ts';
 import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { startTestServer, temporaryFolder, writeKubeconfig } from '../support/api-fixture.ts';
 import { admin } from '../support/api-requests.ts';
+import { nodeTrust } from '../support/command-line.ts';
 
 const getNode = { verb: 'get', path: '/api/v1/nodes/a', object: 'node a', name: 'a', kind: 'Node' } as const;
 
@@ -83,6 +84,18 @@ function isMisconfigured(evidence: RegExp): (error: unknown) => boolean {
   return (error) =>
     error instanceof KubeError && error.failure.kind === 'misconfigured' && evidence.test(error.message);
 }
+
+test('the files of KUBECONFIG are merged as by kubectl: missing ones are passed over, and the first one wins', async (t) => {
+  const cluster = (server: string): string => JSON.stringify({ clusters: [{ name: 'c', cluster: { server } }] });
+  const context = { contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }], 'current-context': 'x' };
+  const [first, second] = [cluster('http://127.0.0.1:1'), cluster('http://127.0.0.1:2')].map((text) =>
+    writeKubeconfig(t, text),
+  );
+  const third = writeKubeconfig(t, JSON.stringify({ ...context, users: [{ name: 'u', user: {} }] }));
+  const errorWith = async (KUBECONFIG: string) => (await nodeTrust(['status'], '', undefined, { KUBECONFIG })).err;
+  assert.match(await errorWith(`/nowhere/one:${first}::${second}:/nowhere/two:${third}`), /\b127\.0\.0\.1:1\b/);
+  assert.match(await errorWith('/nowhere/one:/nowhere/two'), /none of the files in KUBECONFIG is there/);
+});
 
 for (const [title, script, expected] of [
   ['prints a bare token', 'echo T0P-SECRET', /: sh printed no ExecCredential$/],

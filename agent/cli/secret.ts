@@ -115,7 +115,7 @@ async function make(
   const judgedGiven = given.map(judge);
   const judged = [judgedSecret, judgedOld, ...judgedGiven].filter((source) => source !== undefined);
   const rejected = judged.filter(({ accepted }) => !accepted);
-  for (const source of rejected) terminal.err(describeFindings(source, plain));
+  for (const source of rejected) terminal.err(describeFindings(withoutOwnAdvice(source), plain));
   if (rejected.length > 0) return undefined;
 
   const composed = compose(values, secret && entriesOf(secret), judgedOld, judgedGiven, terminal);
@@ -126,14 +126,14 @@ async function make(
   const { entries } = composed;
   const verdict = judgeSource(
     {
-      name: 'the Secret',
+      name: [merge, rotate, ...pems].filter((path) => path !== undefined).join(', '),
       snapshot: { kind: 'present', entries, onDelete: 'grace' },
       findings: [],
       locate: (entry) => `the Secret, ${entry}`,
     },
     options,
   );
-  terminal.err(describeFindings(verdict, plain));
+  terminal.err(describeFindings(withoutEntry(verdict), plain));
   const size = [...entries.values()].reduce((sum, { length }) => sum + length, 0);
   if (size > maxSecretBytes) terminal.err('node-trust secret: a Secret holds at most 1 MiB; leave certificates out\n');
   if (!verdict.accepted || size > maxSecretBytes) return undefined;
@@ -142,6 +142,23 @@ async function make(
   return secret?.manifest === undefined
     ? createManifest(values.name ?? defaultSecret, entries)
     : replaceEntries(secret.manifest, entries);
+}
+
+/** It was just typed: what is binary still is nothing that it converts. */
+function withoutOwnAdvice(judged: Judged): Judged {
+  const remedy =
+    'If it is PKCS #12, take the CAs out of it: `openssl pkcs12 -in FILE -nokeys -cacerts`, without `-cacerts` where the CA has its key in there.';
+  const findings = judged.findings.map((one) => (one.code === 'DerEncoded' ? { ...one, remedy } : one));
+  return { ...judged, findings };
+}
+
+/** Names that were made here have been seen by nobody: that there are too many is said of what was given. */
+function withoutEntry(judged: Judged): Judged {
+  const findings = judged.findings.map(({ certificate, line, ...one }) => {
+    if (one.code === 'TooManyCertificates') return { ...one, entry: '' };
+    return { ...one, ...(certificate !== undefined && { certificate }), ...(line !== undefined && { line }) };
+  });
+  return { ...judged, findings };
 }
 
 /** Whoever types it may have another Secret in the cluster already. */

@@ -200,6 +200,18 @@ test('the manifest of a Secret alone stays that Secret, with each entry mended i
   assert.deepEqual(parse(renamed).metadata, { namespace: 'a', name: 'b' });
 });
 
+test('what is refused is told in words that help whoever typed this', async (t) => {
+  const [pem = '', p12 = ''] = await files(t, {
+    'two.pem': corp.pem + next.pem,
+    'ca.p12': Buffer.from(`30820100020103${'00'.repeat(253)}`, 'hex'),
+  });
+  const many = await runCommand(secret, ['--max-certificates', '1', pem]);
+  assert(many.err.startsWith(`${pem}: error TooManyCertificates: the source holds 2 `), many.err);
+  const { err } = await runCommand(secret, [p12]);
+  assert.match(err, /error DerEncoded: .*\n {4}→ If it is PKCS #12, .*`openssl pkcs12 -in FILE -nokeys -cacerts`/);
+  assert.doesNotMatch(err, /node-trust secret FILE/);
+});
+
 test('what is missing is asked for', async () => {
   for (const [args, code, expected] of [
     [['--rotate', 'old.pem'], 2, /--rotate OLD: expected NEW, .*\nTry: node-trust secret --help\n$/],

@@ -4,7 +4,7 @@
 import { AgentError } from '../errors.ts';
 import { bootFile, createFileSource, planRetirement, type Retirement } from '../host/boot.ts';
 import { type Host, openHost } from '../host/host.ts';
-import { lockHost } from '../host/lock.ts';
+import { findLockHolder, lockHost } from '../host/lock.ts';
 import { createHostRoot } from '../host/root.ts';
 import { type Aim, decide, type Outcome, type PassContext, reconcile } from '../reconcile.ts';
 import { describeStep, planTrust, type Step } from '../trust/plan.ts';
@@ -132,7 +132,12 @@ async function passOnce(wish: Wish, values: HostValues, terminal: Terminal, sign
   const open = (): Promise<Host> => openHost({ root, runtime: 'optional', now, healthTimeoutMs: values.healthTimeout });
   const host = await open(); // a folder that is no host we know gets not even a lock
   const retirement = wish.retiresBoot === true ? await planRetirement(root) : [];
-  if (values.dryRun) return describePlan(wish, retirement, host, values.json, terminal, signal);
+  if (values.dryRun) {
+    const holder = await findLockHolder(root);
+    if (holder !== undefined)
+      terminal.err(`note: an agent (PID ${holder}) holds this host: nothing of this can be done while it runs\n`);
+    return describePlan(wish, retirement, host, values.json, terminal, signal);
+  }
   const lock = await lockHost(root);
   try {
     await host.sweep();

@@ -26,6 +26,13 @@ export async function lockHost(root: HostRoot): Promise<HostLock> {
   return takeLock(root, lockPath, await ownIdentity());
 }
 
+/** The PID of the living process that holds it, if one does. */
+export async function findLockHolder(root: HostRoot): Promise<number | undefined> {
+  const text = await readText(root, lockPath);
+  const owner = text === undefined ? undefined : parseOwner(text);
+  return owner !== undefined && (await isAlive(owner, await ownIdentity())) ? owner.pid : undefined;
+}
+
 async function takeLock(root: HostRoot, path: string, own: LockOwner): Promise<HostLock> {
   const text = `${JSON.stringify(own)}\n`;
   for (let attempt = 0; attempt < 3; attempt += 1) {

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { lockHost } from '../../agent/host/lock.ts';
+import { createHostRoot } from '../../agent/host/root.ts';
 import { createCertificate } from '../support/certificates.ts';
 import { nodeTrust } from '../support/command-line.ts';
 import { anchors, nameOf } from '../support/debian.ts';
@@ -55,6 +57,16 @@ test('--dry-run prints the sentences of the plan and touches nothing', async () 
   assert.match(sentences[5] ?? '', /^would restart containerd\.service/);
   assert.deepEqual(await sandbox.list('/usr/local/share/ca-certificates'), []);
   assert.deepEqual(await sandbox.list('/'), ['etc', 'run', 'usr']);
+});
+
+test('--dry-run says that an agent holds the host, which would keep it from being done', async () => {
+  await using sandbox = await createSandbox();
+  const flags = ['--dry-run', '--file', cas, '--host-root', sandbox.root];
+  const lock = await lockHost(createHostRoot(sandbox.root));
+  const { code, err } = await nodeTrust(['apply', ...flags]);
+  await lock.release();
+  assert.deepEqual([code, err.startsWith(`note: an agent (PID ${process.pid}) holds this host: `)], [0, true], err);
+  assert.equal((await nodeTrust(['apply', ...flags])).err, '');
 });
 
 test('--json prints one object with the steps, for apply and for a dry run', async () => {

@@ -12,6 +12,7 @@ import { KubeError } from '../kube/kube-error.ts';
 import { defineCommand, type ExitCode, type Terminal } from './command.ts';
 import { NoAgentError, runOnNode } from './doctor-on-node.ts';
 import { switchFlag, textFlag } from './flags.ts';
+import { formatJson } from './json.ts';
 import { parseYaml } from './manifest.ts';
 import { createPaint } from './paint.ts';
 import { secretFlag } from './secret-flag.ts';
@@ -60,7 +61,7 @@ host, and changes nothing. Ends with 1 if something is broken; a warning is not.
         values.node === undefined
           ? await runHere(target, values, terminal, signal)
           : await runOnNode(target.asked, { ...values, node: values.node }, terminal, signal); // without the credentials of a URL
-      terminal.out(values.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report, createPaint(terminal)));
+      terminal.out(values.json ? formatJson(report) : formatReport(report, createPaint(terminal)));
       return report.healthy ? 0 : 1;
     } catch (error) {
       return explain(error, terminal, signal);

@@ -60,11 +60,11 @@ export function createKubeClient(
   const authorize = async (signal: AbortSignal): Promise<Credentials> => {
     const watchdog = startWatchdog(credentialsTimeoutMs);
     const over = AbortSignal.any([signal, watchdog.signal]);
-    const impatience = new Promise<never>((_, reject) => {
-      over.addEventListener('abort', () => reject(over.reason as Error), { once: true });
-    });
+    const impatience = Promise.withResolvers<never>();
+    const onOver = (): void => impatience.reject(over.reason);
+    over.addEventListener('abort', onOver);
     try {
-      return await Promise.race([access.authorize(), impatience]);
+      return await Promise.race([access.authorize(), impatience.promise]);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       const isLate = watchdog.signal.aborted;
@@ -74,6 +74,7 @@ export function createKubeClient(
         error,
       );
     } finally {
+      over.removeEventListener('abort', onOver); // with it, the signal would be kept for ever
       watchdog.stop();
     }
   };

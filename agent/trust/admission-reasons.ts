@@ -40,9 +40,9 @@ const base64Faults = {
   value: 'the value is not base64, as `data` of a Secret must be; plain text goes into `stringData`',
 };
 
-/** Of a Secret that is in the cluster; without a pipe, which a table of the documents would take for the end of a cell. */
+/** Of a Secret that is in the cluster. */
 const mendSecret =
-  'a Secret is mended by `kubectl replace --save-config -f <(node-trust secret <(kubectl -n NAMESPACE get secret NAME -o yaml))`';
+  'a Secret is mended by `kubectl -n NAMESPACE get secret NAME -o yaml | node-trust secret - | kubectl replace --save-config -f -`';
 
 const admission = <Args>(reason: Reason<Args>): Reason<Args> => reason;
 

@@ -92,8 +92,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
       });
     },
     'write-anchor': async ({ certificate }) => {
+      await store.writeAnchor(certificate); // first: what is wanted, not there and not withdrawn was taken by somebody else
       await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));
-      await store.writeAnchor(certificate);
     },
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': async ({ name }) => {

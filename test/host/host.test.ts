@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Step } from '../../agent/trust/plan.ts';
 import { createCertificate, type TestCertificate } from '../support/certificates.ts';
-import { bundle, nameOf, tool } from '../support/debian.ts';
-import { openSandbox, planFor, reach } from '../support/host-steps.ts';
+import { anchors, bundle, nameOf, tool } from '../support/debian.ts';
+import { openSandbox, parse, planFor, reach } from '../support/host-steps.ts';
 import { createSandbox, type Sandbox, updateStore } from '../support/sandbox.ts';
 import { hurry } from '../support/until.ts';
 
@@ -188,6 +188,20 @@ test('where the store is written at each start of the runtime, a second restart 
   assert.deepEqual(await planFor(host, [one]), []);
   assert.equal((await countRestarts(node)) - restarts, 2);
   await assertLoaded(node, [one]);
+});
+
+test('what is put back counts as withdrawn until it lies there, and not as taken away by somebody', async () => {
+  await using node = await createNode();
+  await reach(node, [one]);
+  await reach(node, []);
+  const host = await openSandbox(node);
+  const step: Step = { kind: 'write-anchor', certificate: parse(one) };
+  await node.write(`${anchors}/${nameOf(one)}.crt/in the way`, '');
+  await assert.rejects(host.apply(step, signal));
+  assert.deepEqual((await host.facts.read()).withdrawn, [nameOf(one)]);
+  await node.remove(`${anchors}/${nameOf(one)}.crt`);
+  await host.apply(step, signal);
+  assert.equal((await host.facts.read()).withdrawn, undefined);
 });
 
 test('a withdrawn certificate that comes back with an old bundle is taken away again, from the runtime too', async () => {

@@ -29,8 +29,8 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'what the runtime has loaded is not noted',
     'host/host.ts',
-    'isKnown ? { rebuild, loaded: { invocationId, bundle, version: found } } : { rewritten: bundle }',
-    '{}',
+    '...(isKnown && { rebuild, loaded: { invocationId, bundle, version: found } }),',
+    '',
   ),
   mutate('a file is not synced', 'host/root.ts', 'await file.sync();', ''),
   mutate('a folder is not synced', 'host/root.ts', 'await handle.sync();', ''),
@@ -101,8 +101,8 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a process is noted whatever the store is now',
     'host/host.ts',
-    'found === (version ?? record.rebuild?.version) ||',
-    'true ||',
+    'const isUntouched = found === (version ?? rebuild?.version);',
+    'const isUntouched = true;',
   ),
   mutate(
     'a living owner of the lock is not seen',
@@ -143,9 +143,9 @@ export const mutations: readonly Mutation[] = [
   ),
   mutate(
     'what was taken away is not remembered',
-    'host/host.ts',
-    'await noteWithdrawn((names) => [...names.filter((known) => known !== name), name].slice(-maxWithdrawn));',
-    '',
+    'host/facts.ts',
+    'return names.length === 0 ? undefined : names.slice(-maxWithdrawn);',
+    'return undefined;',
   ),
   mutate(
     'the runtime is restarted after every rebuild',
@@ -183,7 +183,7 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a repair that failed counts',
     'carry-out.ts',
-    'if (failure === undefined) {',
+    'if (failure === undefined || isStoreDone) {',
     "if (failure?.code !== 'DiskFull') {",
   ),
   mutate('what is being taken away is told as drift', 'trust/drift.ts', ' && !anchors.has(name)', ''),
@@ -219,8 +219,14 @@ export const mutations: readonly Mutation[] = [
   ),
   mutate(
     'what is left alone is taken out of the bundle for nothing',
-    'carry-out.ts',
+    'trust/drift.ts',
     'changes ? plan : plan.filter(isHarmless)',
     'changes ? plan : plan.slice()',
+  ),
+  mutate(
+    'a rebuild counts that took up an anchor which the boot installed meanwhile',
+    'host/host.ts',
+    "if (isOutdated) return 'outdated';",
+    '',
   ),
 ];

@@ -46,7 +46,7 @@ export function linkPrograms(names: readonly string[], target: (name: string) =>
 
 /** All that a node without the GNU tools and openssl must have. */
 export const needed =
-  'awk base64 cat chmod cut fold grep mkdir mv od rm sed sh sha256sum sleep sort sync tail timeout tr true wc'.split(
+  'awk base64 cat chmod cut fold grep mkdir mv od rm sed sh sha256sum sleep sort stat sync tail timeout tr true wc'.split(
     ' ',
   );
 

@@ -70,7 +70,9 @@ function planStore(desired: TrustBundle, { store, record }: Observation): Step[]
     ({ fingerprint }) => intact.has(anchorName(fingerprint)) && !store.indexed.has(fingerprint),
   );
 
-  const unindex: Step[] = misindexed.length > 0 ? [{ kind: 'unindex', names: misindexed }] : [];
+  // All that goes, since somebody's run of the tool may index what was not when it was looked at.
+  const leaving = [...new Set([...misindexed, ...surplus])];
+  const unindex: Step[] = leaving.length > 0 ? [{ kind: 'unindex', names: leaving }] : [];
   const reindex: Step[] = unindexed || spoiled ? [{ kind: 'reindex' }] : [];
   const changes = [missing, surplus, untrusted, returned].some(({ length }) => length > 0);
   if (!changes && !isRebuildOpen(desired, record)) return [...unindex, ...reindex];

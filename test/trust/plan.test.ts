@@ -187,6 +187,14 @@ test('what goes leaves the index before its anchor goes, and what comes is writt
   assert.deepEqual(kinds.slice(2, 6), ['write-anchor', 'unindex', 'remove-anchor', 'rebuild-store']);
 });
 
+test('what goes leaves the index also where it was in none when it was looked at: somebody may index it meanwhile', () => {
+  const host = new ModelHost();
+  host.carryOut(makeBundle(one));
+  host.derived.clear();
+  const kinds = host.carryOut(makeBundle()).map(({ kind }) => kind);
+  assert(kinds.indexOf('unindex') > 0 && kinds.indexOf('unindex') < kinds.indexOf('remove-anchor'), kinds.join());
+});
+
 test('whatever sets follow each other, a plan that was carried out leaves an empty plan and the process with that set', () => {
   fc.assert(
     fc.property(fc.array(bundles, { minLength: 1, maxLength: 6 }), (sets) => {

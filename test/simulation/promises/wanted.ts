@@ -167,7 +167,9 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
       suspect.told = []; // what it has not kept in mind in its last pass it has not taken up
       if (isEnabled === true) {
         suspect.hasSeenLabel = true;
-        if (leaver === undefined || leaver.isDead || leaver === suspect) believe({ isLeaving: false });
+        // One that is kept out by the lock takes nothing back.
+        if (leaver === undefined || leaver.isDead || leaver === suspect)
+          suspect.told.push(() => believe({ isLeaving: false }));
       }
       suspect.isMember = isEnabled ?? suspect.hasSeenLabel;
       if (isEnabled !== false) {

@@ -108,8 +108,7 @@ export async function carryOut(
   }
   const work = end({ kind: 'done' });
   if (work.remaining.length === 0) {
-    const names = desired.certificates.map(({ fingerprint }) => anchorName(fingerprint));
-    await host.facts.update({ held: undefined, proven: names });
+    await host.facts.update({ held: undefined, proven: namesOf(desired.certificates) });
   }
   return work;
 }
@@ -130,8 +129,6 @@ async function remember(
   host: Host,
   retryMark: string | undefined,
 ): Promise<Facts> {
-  const namesOf = (some: readonly Pick<Certificate, 'fingerprint'>[]): readonly AnchorName[] =>
-    some.map(({ fingerprint }) => anchorName(fingerprint));
   const { proven: known, withdrawn: before = [] } = await host.facts.read();
   const proven = known ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
   const wanted = new Set(namesOf(certificates));
@@ -140,6 +137,10 @@ async function remember(
   const going = proven.filter((name) => !wanted.has(name) && !gone.includes(name));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
   return host.facts.update({ proven, withdrawn: limitWithdrawn([...gone, ...going]), ...wish });
+}
+
+function namesOf(certificates: readonly Certificate[]): readonly AnchorName[] {
+  return certificates.map(({ fingerprint }) => anchorName(fingerprint));
 }
 
 function restarts({ kind }: Step): boolean {

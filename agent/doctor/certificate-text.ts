@@ -3,6 +3,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { parseCertificate } from '../trust/certificate.ts';
+import { curvesOfGo } from '../trust/certificate-rules.ts';
 
 /** On one line. The types of node:crypto do not say that an empty name is undefined. */
 export function nameOf(distinguishedName: string | undefined): string {
@@ -33,6 +34,3 @@ export function findGoFault({ raw }: Pick<X509Certificate, 'raw'>): string | und
   const isForeign = publicKey.kind === 'ec' && !curvesOfGo.has(publicKey.curve);
   return isForeign ? `its key is on the curve ${publicKey.curve}, which Go does not have` : undefined;
 }
-
-/** As OpenSSL names them; https://pkg.go.dev/crypto/elliptic has no others. */
-const curvesOfGo: ReadonlySet<string> = new Set(['secp224r1', 'prime256v1', 'secp384r1', 'secp521r1']);

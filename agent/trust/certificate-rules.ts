@@ -34,8 +34,8 @@ function judgePurpose({ subject, isCa, extendedKeyUsage }: Certificate, nonCa: S
   ];
 }
 
-/** Of 256 bits and more, as OpenSSL names them; https://pkg.go.dev/crypto/elliptic has no others. */
-const curvesOfGo: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
+/** As OpenSSL names them; https://pkg.go.dev/crypto/elliptic has no others. */
+export const curvesOfGo: ReadonlySet<string> = new Set(['secp224r1', 'prime256v1', 'secp384r1', 'secp521r1']);
 
 // Nobody verifies the signature of an anchor that signed itself.
 function judgeStrength({ subject, selfSigned, signatureHash, publicKey, goFault }: Certificate): Explained[] {

@@ -94,7 +94,7 @@ export function createAgents(options: AgentsOptions): Agents {
       after: (milliseconds, run) => void clock.after(milliseconds, process, run),
       elapsedMs: () => clock.elapsedMs(),
       random: () => random.next(),
-      criFault: () => node.services.criFault,
+      findCriFault: () => node.services.findCriFault(),
       bootId: node.bootId,
       livingPids: () => living.map(({ pid }) => pid),
       terminate() {

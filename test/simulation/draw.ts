@@ -170,6 +170,8 @@ const startTroubles: readonly StartTrouble[] = [
   'is slow',
   'keeps its process',
   'dies again',
+  'dies of a question',
+  'dies of a question',
   'never serves',
   'never serves',
   'serves late',

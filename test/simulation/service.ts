@@ -20,6 +20,7 @@ export type StartTrouble =
   | 'is slow'
   | 'keeps its process'
   | 'dies again'
+  | 'dies of a question'
   | 'never serves'
   | 'serves late';
 
@@ -35,14 +36,14 @@ export interface ServiceManager {
   readonly process: RuntimeProcess | undefined;
   readonly isActive: boolean;
   readonly isSettled: boolean;
-  /** Why its CRI does not serve, or undefined. */
-  readonly criFault: string | undefined;
   /** What the next starts do instead of working. */
   readonly troubles: StartTrouble[];
   systemctl(
     args: readonly string[],
     run: Pick<ToolRun, 'pause'>,
   ): Promise<{ readonly exitCode: number; readonly stdout: string }>;
+  /** Why its CRI does not serve, or undefined. */
+  findCriFault(): string | undefined;
   /** The process dies and is started again by the service manager. */
   die(): void;
   /** Who runs, as one who asks at this moment is told: an InvocationID, or `stopped`, or `unknown`. */
@@ -83,6 +84,8 @@ export function createServiceManager({
   let process: RuntimeProcess | undefined;
   let jobs: Promise<void> = Promise.resolve();
   let recentStarts: number[] = [];
+  /** Dies a moment after its CRI has answered for the first time. */
+  let fragile: RuntimeProcess | undefined;
   const troubles: StartTrouble[] = [];
   const pause = (milliseconds: number): Promise<void> => clock.pause(milliseconds, boot);
   disk.makeFolders('/run/systemd/units');
@@ -124,6 +127,7 @@ export function createServiceManager({
     active = 'active';
     if (trouble !== 'never serves') clock.after(trouble === 'serves late' ? 40_000 : 200, boot, () => serve(started));
     if (loads === 'at first use') clock.after(random.pick([10, 3_000, 60_000]), boot, () => load(started));
+    if (trouble === 'dies of a question') fragile = started;
     if (trouble === 'dies again') clock.after(random.pick([50, 5_000]), boot, die);
   }
 
@@ -198,10 +202,6 @@ export function createServiceManager({
     get isSettled() {
       return active === 'active' && process?.pool !== undefined;
     },
-    get criFault() {
-      if (process === undefined) return 'CRI does not answer: connect ECONNREFUSED';
-      return process.isReady ? undefined : 'CRI Status: RuntimeReady is false';
-    },
     troubles,
     async systemctl([verb = ''], run) {
       await run.pause(10);
@@ -220,6 +220,13 @@ export function createServiceManager({
     mark() {
       if (active === 'active' && process !== undefined) return process.invocationId;
       return active === 'inactive' || active === 'failed' ? 'stopped' : 'unknown';
+    },
+    findCriFault() {
+      if (process === undefined) return 'CRI does not answer: connect ECONNREFUSED';
+      if (!process.isReady) return 'CRI Status: RuntimeReady is false';
+      if (process === fragile) clock.after(random.pick([5, 15]), boot, die);
+      fragile = undefined;
+      return undefined;
     },
     die,
     start() {

@@ -12,7 +12,7 @@ export interface Actor extends Owner {
   elapsedMs(): number;
   random(): number;
   /** Of the runtime on its node. */
-  criFault(): string | undefined;
+  findCriFault(): string | undefined;
   readonly bootId: string;
   livingPids(): readonly number[];
 }
@@ -55,7 +55,7 @@ export function readlink(): Promise<string> {
 /** For host/cri.ts of the health check. */
 export async function findCriFault(): Promise<string | undefined> {
   await actor().pause(2);
-  return actor().criFault();
+  return actor().findCriFault();
 }
 
 /** For `node:http` of the health check: no kubelet answers. */

@@ -46,7 +46,7 @@ export async function carryOut(
     return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired: drifts };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
-  let facts = await remember(desired, before, host, context.retryMark);
+  let facts = await remember(desired, before, host, context);
   const { retryMark = '', undoing } = facts;
   const aims: Aims = { desired, proven: new Set(facts.proven), retryMark };
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
@@ -121,22 +121,35 @@ const settleMs = 15_000;
 /**
  * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
  * it; what of that is to go, since somebody else, or the boot, may take the anchor away before us; a wish to try again that
- * cannot be read is the last that could be.
+ * cannot be read is the last that could be; and what lies ahead, by a clock that was set back since, is of now.
  */
 async function remember(
   { certificates }: TrustBundle,
   { store }: Observation,
   host: Host,
-  retryMark: string | undefined,
+  { retryMark, now }: Pick<PassContext, 'retryMark' | 'now'>,
 ): Promise<Facts> {
-  const { proven: known, withdrawn: before = [] } = await host.facts.read();
+  const { proven: known, withdrawn: before = [], runtime } = await host.facts.read();
   const proven = known ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
   const wanted = new Set(namesOf(certificates));
   const there = new Set(namesOf(store.anchors.flatMap(({ certificate }) => certificate ?? [])));
   const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
   const going = proven.filter((name) => !wanted.has(name) && !gone.includes(name));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
-  return host.facts.update({ proven, withdrawn: limitWithdrawn([...gone, ...going]), ...wish });
+  return host.facts.update({
+    proven,
+    withdrawn: limitWithdrawn([...gone, ...going]),
+    runtime: {
+      ...runtime,
+      ...(runtime.rebuild && { rebuild: notAhead(runtime.rebuild, now()) }),
+      ...(runtime.restarted && { restarted: notAhead(runtime.restarted, now()) }),
+    },
+    ...wish,
+  });
+}
+
+function notAhead<T extends { readonly at: string }>(noted: T, now: Date): T {
+  return Date.parse(noted.at) > now.getTime() ? { ...noted, at: now.toISOString() } : noted;
 }
 
 function namesOf(certificates: readonly Certificate[]): readonly AnchorName[] {
@@ -178,7 +191,7 @@ async function carryOutOnce(
 
 /**
  * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
- * recorded on disk. What lies ahead was recorded by a clock that was set back since.
+ * recorded on disk.
  */
 async function restartTime(
   host: Host,
@@ -187,10 +200,7 @@ async function restartTime(
 ): Promise<Date> {
   if (verdict.kind === 'withdrawn') return now();
   const { rebuild, restarted } = (await host.facts.read()).runtime;
-  const after = (at: string | undefined, ms: number): number => {
-    const since = at === undefined ? 0 : Date.parse(at);
-    return since > now().getTime() ? 0 : since + ms;
-  };
+  const after = (at: string | undefined, ms: number): number => (at === undefined ? 0 : Date.parse(at) + ms);
   return new Date(Math.max(after(rebuild?.at, restartDelayMs), after(restarted?.at, restartIntervalMs)));
 }
 

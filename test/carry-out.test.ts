@@ -31,11 +31,17 @@ test('the runtime is restarted so long after the rebuild as the node’s share o
   assert.equal(await restarts(node), 1);
 });
 
-test('a rebuild that lies in the future, since the clock was set back, does not put the restart off', async () => {
+test('a rebuild that lies in the future, since the clock was set back, is of now', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp), { restartDelayMs: 60_000 });
   const back = await pass(node, present(corp), { restartDelayMs: 60_000, at: -86_400 });
-  assert.deepEqual(outcome(back), ['Synced', '']);
+  assert.deepEqual(back.next, { kind: 'at', at: new Date(fixedNow.getTime() + (-86_400 + 60) * 1000) });
+  const still = await pass(node, present(corp), { restartDelayMs: 60_000, at: -86_400 + 59 });
+  assert.deepEqual(still.next, back.next, 'and stays so');
+  assert.deepEqual(outcome(await pass(node, present(corp), { restartDelayMs: 60_000, at: -86_400 + 60 })), [
+    'Synced',
+    '',
+  ]);
 });
 
 test('a withdrawal of everything waits for no spread', async () => {

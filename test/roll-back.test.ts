@@ -369,6 +369,16 @@ test('the runtime is restarted at most once in the interval, but to undo', async
   assert.deepEqual(outcome(await pass(node, present(kept), { ...interval, at: 300 })), ['Failed', 'RolledBack']);
   assert.equal(await restarts(node), 3);
   await assertTrusts(node, []);
-  const back = await pass(node, present(kept, added), { ...interval, at: -86_400 });
-  assert.deepEqual(outcome(back), ['Synced', ''], 'a clock that was set back puts nothing off');
+});
+
+test('a clock that was set back neither shortens the interval between restarts nor stretches it', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const interval = { restartIntervalMs: 300_000 };
+  const outcomeAt = async (at: number): Promise<unknown> =>
+    outcome(await pass(node, present(kept, added), { ...interval, at }));
+  await pass(node, present(kept), interval);
+  assert.deepEqual(await outcomeAt(-100), ['Waiting', 'RestartDeferred']);
+  assert.deepEqual(await outcomeAt(1), ['Waiting', 'RestartDeferred'], 'by the clock of then it would be 0 s ago');
+  assert.deepEqual(await outcomeAt(200), ['Synced', '']);
+  assert.equal(await restarts(node), 2);
 });

@@ -174,8 +174,14 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a clock that was set back puts a restart off',
     'carry-out.ts',
-    'return since > now().getTime() ? 0 : since + ms;',
-    'return since + ms;',
+    '? { ...noted, at: now.toISOString() } :',
+    '? noted :',
+  ),
+  mutate(
+    'a clock that was set back ends the interval between restarts',
+    'carry-out.ts',
+    '{ ...noted, at: now.toISOString() }',
+    '{ ...noted, at: new Date(0).toISOString() }',
   ),
   mutate('a path is repaired however often', 'trust/drift.ts', 'const maxRepairs = 5;', 'const maxRepairs = 500;'),
   mutate('a path is left alone for too long', 'trust/drift.ts', 'windowMs = 10 * 60_000', 'windowMs = 20 * 60_000'),

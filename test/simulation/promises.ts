@@ -43,7 +43,7 @@ export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   runtimeStarts(process: RuntimeProcess | undefined): void;
   /** It says that it is ready. */
   runtimeServes(): void;
-  clockIsSet(): void;
+  clockIsSet(byMs: number): void;
   bootRan(end: BootEnd): void;
   booted(): void;
   /** The agent has lost its records, or a part of them, by no fault of its own. */
@@ -140,9 +140,10 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
       if (process !== undefined) restarts.started(process.invocationId);
     },
     runtimeServes: additions.runtimeServes,
-    clockIsSet() {
+    clockIsSet(byMs) {
       court.clockSetAt = court.moment();
       repairs.clockIsSet();
+      restarts.clockIsSet(byMs);
     },
     bootRan({ hasRecord, removed }) {
       wanted.bootRan(removed);

@@ -139,7 +139,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
         if (action.forMs !== undefined) later(action.forMs, () => cluster.enable(!action.isOn));
         return;
       case 'clock':
-        promises.clockIsSet();
+        promises.clockIsSet(action.byMs);
         return clock.jump(action.byMs);
       default:
         if (!isDown) performOnHost(action);

@@ -23,6 +23,7 @@ export interface Restarts {
   bootNoted(): void;
   /** The agent has taken it away, or a boot has. */
   bootForgotten(): void;
+  clockIsSet(byMs: number): void;
   /** The Node says until when a restart is deferred. */
   deferred(suspect: Suspect, message: string, spreadMs: number): void;
   /** The records say nothing of restarts any more. */
@@ -46,6 +47,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   let isRetryDue = false;
   /** Who asked for the last restart, and what ran then. */
   let last: { readonly by: Suspect; readonly invocationId: string } | undefined;
+  /** On the simulation's clock, and earlier by as much as the wall clock was set forward since. */
   let lastMs: number | undefined;
   let endedByAgent: Ended | undefined;
   let endedByBoot: Ended | undefined;
@@ -53,17 +55,15 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
 
   /** It has noted the time before it asked: where the clock was set between the two, nobody knows which. */
   function noteTime(suspect: Suspect): void {
-    lastMs = suspect.lookedAt < court.clockSetAt ? undefined : clock.wall().getTime();
+    lastMs = suspect.lookedAt < court.clockSetAt ? undefined : clock.elapsedMs();
   }
 
   function judgeInterval(suspect: Suspect): void {
-    const now = clock.wall().getTime();
-    const sinceMs = now - (lastMs ?? Number.NEGATIVE_INFINITY);
+    const sinceMs = clock.elapsedMs() - (lastMs ?? Number.NEGATIVE_INFINITY);
     noteTime(suspect);
     const isLeaving = wanted.isLeaving && !suspect.isMember;
-    // By the wall clock, as the agent knows it; one that was set back says nothing.
-    if (isLeaving || suspect.lookedAt < court.clockSetAt || sinceMs < 0 || sinceMs >= restartIntervalMs) return;
-    breaks('at most one restart in its interval', `a restart ${sinceMs / 1000} s after the last one`);
+    if (isLeaving || suspect.lookedAt < court.clockSetAt || sinceMs >= restartIntervalMs) return;
+    breaks('at most one restart in its interval', `a restart ${(sinceMs / 1000).toFixed(3)} s after the last one`);
   }
 
   function readEnded(): Omit<Ended, 'at'> | undefined {
@@ -139,6 +139,9 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     },
     bootForgotten() {
       endedByBoot = undefined;
+    },
+    clockIsSet(byMs) {
+      if (lastMs !== undefined) lastMs -= Math.max(0, byMs);
     },
     deferred(suspect, message, spreadMs) {
       if (suspect.lookedAt < court.clockSetAt) return;

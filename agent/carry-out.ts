@@ -46,7 +46,10 @@ export async function carryOut(
     return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired: drifts };
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
+  const { withdrawn: known = [] } = await host.facts.read();
   let facts = await remember(desired, before, host, context);
+  // What is known to go only now may be in the bundle again, or still, without its anchor.
+  if (facts.withdrawn?.some((name) => !known.includes(name)) === true) after = await host.observe('ask', signal);
   const { retryMark = '', undoing } = facts;
   const aims: Aims = { desired, proven: new Set(facts.proven), retryMark };
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>

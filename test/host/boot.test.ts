@@ -29,6 +29,11 @@ async function boot(node: Sandbox, ...certificates: readonly TestCertificate[]):
   await node.write(bootFile, certificates.map(({ pem }) => pem).join('\n'));
   for (const certificate of certificates) await node.write(`${anchors}/${nameOf(certificate)}.crt`, certificate.pem);
   await updateStore(node.root);
+  await finishBoot(node, certificates);
+}
+
+/** It finds the store good as it is. */
+async function finishBoot(node: Sandbox, certificates: readonly TestCertificate[]): Promise<void> {
   const { ino, size, ctimeMs } = await stat(node.at(bundle));
   const { digest } = bundleOf(certificates);
   await node.write(
@@ -79,6 +84,21 @@ test('nor does it count for a store that was damaged and mended since, whatever 
   await copyFile(node.at(bundle), node.at(`${bundle}.mended`));
   await rename(node.at(`${bundle}.mended`), node.at(bundle));
   assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
+});
+
+test('what leaves the file while the store is one of before leaves the runtime, too, whose boot found the store good', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early, late);
+  await passWithFile(node, absent);
+  const old = await node.read(bundle);
+  await node.runtime.systemctl('stop', unit);
+  await node.write(bootFile, early.pem);
+  await node.remove(`${anchors}/${nameOf(late)}.crt`);
+  await node.write(bundle, old);
+  await finishBoot(node, [early]);
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Synced', '']);
+  const trusted = await node.runtime.trustPool();
+  assert.deepEqual([trusted.includes(early.pem), trusted.includes(late.pem)], [true, false]);
 });
 
 test("the boot's record is good once: not for a store of the same bytes that comes again later", async () => {

@@ -130,7 +130,9 @@ export async function openHost(options: HostOptions): Promise<Host> {
       if (invocationId !== served && invocationId !== known.loaded?.invocationId) return 'outdated';
       const found = await store.version();
       const { rebuild, rewritten } = await withBoot(known, root, found);
-      const isUntouched = found === (version ?? rebuild?.version);
+      // The boot unit may have built another store since the plan was made, and have it on record.
+      const isRebuilt = rebuild?.bundle === bundle && found === rebuild.version;
+      const isUntouched = version === undefined ? isRebuilt : found === version;
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
       // if the store is whole.
       const isKnown = isUntouched || (rewritten === bundle && (await isWhole(bundle, withdrawn)));

@@ -86,6 +86,25 @@ test('nor does it count for a store that was damaged and mended since, whatever 
   assert(kinds(await passWithFile(node, absent)).includes('restart-runtime'));
 });
 
+test('a store that the boot unit builds in the middle of a pass is not the one that the pass was for', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await node.write(bootFile, early.pem);
+  const wrap = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      if (step.kind === 'await-healthy') {
+        await node.remove(`${anchors}/${nameOf(early)}.crt`);
+        await boot(node, late);
+      }
+      return host.apply(step, signal);
+    },
+  });
+  assert.notEqual((await passWithFile(node, absent, { wrap })).status.state, 'Synced', 'nobody has loaded that');
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Synced', '']);
+  const trusted = await node.runtime.trustPool();
+  assert.deepEqual([trusted.includes(early.pem), trusted.includes(late.pem)], [false, true]);
+});
+
 test('what leaves the file while the store is one of before leaves the runtime, too, whose boot found the store good', async () => {
   await using node = await createSandbox({ roots: 1 });
   await boot(node, early, late);

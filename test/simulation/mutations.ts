@@ -101,7 +101,7 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a process is noted whatever the store is now',
     'host/host.ts',
-    'const isUntouched = found === (version ?? rebuild?.version);',
+    'const isUntouched = version === undefined ? isRebuilt : found === version;',
     'const isUntouched = true;',
   ),
   mutate(

@@ -42,11 +42,12 @@ export function createProof(court: Court, wanted: Wanted): Proof {
   /** The certificates of a Synced that nothing has happened to since. */
   let proven: Prints | undefined;
 
-  function findLie(named: Prints, digest: string | null | undefined): string | undefined {
-    const { desired, everGood, isDesired } = wanted;
+  function findLie(suspect: Suspect, named: Prints, digest: string | null | undefined): string | undefined {
+    const { desired, everGood, isDesired, isBehindBoot } = wanted;
     const names = (prints: Iterable<string>): string => [...prints].map(nameOf).join(', ') || 'nothing';
     if (digest !== digestOf(named)) return `the bundle's digest is not that of ${names(named)}`;
-    if (!isDesired(named)) return `it names ${names(named)}, and the source said ${names(desired)}`;
+    if (!isDesired(named) && !isBehindBoot(suspect))
+      return `it names ${names(named)}, and the source said ${names(desired)}`;
     const bundle = bundledPrints(disk);
     for (const print of named) if (!bundle.has(print)) return `${nameOf(print)} is not in the bundle`;
     const { process, isActive } = runtime();
@@ -75,7 +76,7 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     isKept: (print) => wanted.desired.has(print) && last?.named.has(print) === true && !left.has(print),
     synced(suspect, annotations) {
       const named = namedIn(annotations['node-trust-agent/details']);
-      const lie = findLie(named, annotations['node-trust-agent/bundle']);
+      const lie = findLie(suspect, named, annotations['node-trust-agent/bundle']);
       const { process } = runtime();
       if (lie === undefined && process !== undefined) {
         last = { named, invocationId: process.invocationId, by: suspect, at: suspect.lookedAt };

@@ -22,6 +22,8 @@ export interface Wanted {
   readonly withdrawn: Set<string>;
   readonly isLeaving: boolean;
   isDesired(prints: Prints | undefined): boolean;
+  /** It has read the file before the boot unit took something of that away, and goes by what it read to the end of its pass. */
+  isBehindBoot(suspect: Suspect): boolean;
   served(suspect: Suspect, served: Served): void;
   /** The machine's own file, as an agent has read it; undefined: it is not there. */
   fileServed(suspect: Suspect, text: string | undefined): void;
@@ -50,7 +52,7 @@ interface Believed {
   readonly isLeaving: boolean;
 }
 
-export function createWanted({ disk, clock }: Court, onChange: () => void): Wanted {
+export function createWanted({ disk, clock, moment }: Court, onChange: () => void): Wanted {
   let believed: Believed = {
     ofSecret: new Set(),
     ofFile: new Set(),
@@ -63,6 +65,8 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
   let leaver: Suspect | undefined;
   /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
   let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
+  const fileReadAt = new WeakMap<Suspect, number>();
+  let bootTookAt = 0;
   const everGood = new Set<string>();
   const withdrawn = new Set<string>();
 
@@ -151,11 +155,14 @@ export function createWanted({ disk, clock }: Court, onChange: () => void): Want
       const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
       suspect.told.push(() => believeSecret(said, isGone, at, since));
     },
+    isBehindBoot: (suspect) => (fileReadAt.get(suspect) ?? 0) < bootTookAt,
     fileServed(suspect, text) {
+      fileReadAt.set(suspect, moment());
       const at = clock.wall().getTime();
       suspect.told.push(() => believeFile(text, at));
     },
     bootRan(removed) {
+      if (removed.length > 0) bootTookAt = moment();
       const anchors = ownAnchors(disk);
       for (const print of anchors) everGood.add(print); // of a file that was good then, perhaps before any agent ran
       const stays = (print: string): boolean => anchors.has(print) || !removed.includes(anchorNameOf(print));

@@ -47,7 +47,7 @@ export async function carryOut(
   };
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   const { withdrawn: known = [] } = await host.facts.read();
-  let facts = await remember(desired, before, host, context);
+  let facts = await remember(desired, before, host, context.retryMark);
   // What is known to go only now may be in the bundle again, or still, without its anchor.
   if (facts.withdrawn?.some((name) => !known.includes(name)) === true) after = await host.observe('ask', signal);
   const { retryMark = '', undoing } = facts;
@@ -124,35 +124,22 @@ const settleMs = 15_000;
 /**
  * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
  * it; what of that is to go, since somebody else, or the boot, may take the anchor away before us; a wish to try again that
- * cannot be read is the last that could be; and what lies ahead, by a clock that was set back since, is of now.
+ * cannot be read is the last that could be.
  */
 async function remember(
   { certificates }: TrustBundle,
   { store }: Observation,
   host: Host,
-  { retryMark, now }: Pick<PassContext, 'retryMark' | 'now'>,
+  retryMark: string | undefined,
 ): Promise<Facts> {
-  const { proven: known, withdrawn: before = [], runtime } = await host.facts.read();
+  const { proven: known, withdrawn: before = [] } = await host.facts.read();
   const proven = known ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
   const wanted = new Set(namesOf(certificates));
   const there = new Set(namesOf(store.anchors.flatMap(({ certificate }) => certificate ?? [])));
   const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
   const going = proven.filter((name) => !wanted.has(name) && !gone.includes(name));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
-  return host.facts.update({
-    proven,
-    withdrawn: limitWithdrawn([...gone, ...going]),
-    runtime: {
-      ...runtime,
-      ...(runtime.rebuild && { rebuild: notAhead(runtime.rebuild, now()) }),
-      ...(runtime.restarted && { restarted: notAhead(runtime.restarted, now()) }),
-    },
-    ...wish,
-  });
-}
-
-function notAhead<T extends { readonly at: string }>(noted: T, now: Date): T {
-  return Date.parse(noted.at) > now.getTime() ? { ...noted, at: now.toISOString() } : noted;
+  return host.facts.update({ proven, withdrawn: limitWithdrawn([...gone, ...going]), ...wish });
 }
 
 function namesOf(certificates: readonly Certificate[]): readonly AnchorName[] {
@@ -194,7 +181,7 @@ async function carryOutOnce(
 
 /**
  * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
- * recorded on disk.
+ * recorded on disk. What lies ahead was recorded by a clock that was set back since, and is of now.
  */
 async function restartTime(
   host: Host,
@@ -202,9 +189,16 @@ async function restartTime(
   { restartDelayMs, restartIntervalMs, now }: PassContext,
 ): Promise<Date> {
   if (verdict.kind === 'withdrawn') return now();
-  const { rebuild, restarted } = (await host.facts.read()).runtime;
+  const { runtime } = await host.facts.read();
+  const rebuild = runtime.rebuild && notAhead(runtime.rebuild, now());
+  const restarted = runtime.restarted && notAhead(runtime.restarted, now());
+  await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });
   const after = (at: string | undefined, ms: number): number => (at === undefined ? 0 : Date.parse(at) + ms);
   return new Date(Math.max(after(rebuild?.at, restartDelayMs), after(restarted?.at, restartIntervalMs)));
+}
+
+function notAhead<T extends { readonly at: string }>(noted: T, now: Date): T {
+  return Date.parse(noted.at) > now.getTime() ? { ...noted, at: now.toISOString() } : noted;
 }
 
 function applying(

@@ -3,7 +3,8 @@
 
 import { constants } from 'node:fs';
 import type { FileSystem } from '../../agent/host/root.ts';
-import { type Disk, type DiskNode, type FileNode, failWith } from './disk.ts';
+import { type Disk, failWith } from './disk.ts';
+import type { DiskNode, FileNode } from './disk-node.ts';
 
 export interface Caller {
   /** Counted; answers false where the process does not live to see it. */

@@ -4,19 +4,15 @@
 
 import type { AnswerObject } from '../../agent/kube/answer-object.ts';
 import type { KubeClient, KubeRequest, Watching } from '../../agent/kube/client.ts';
-import { failureOfSilence, failureOfThrown } from '../../agent/kube/connection-failure.ts';
-import { type Asked, failureOfAnswer, failureOfErrorEvent, KubeError } from '../../agent/kube/kube-error.ts';
+import type { Asked, KubeError } from '../../agent/kube/kube-error.ts';
 import type { WatchEvent } from '../../agent/kube/watch-stream.ts';
+import { type ApiFault, failureOf, server, silenceMs } from './api-failure.ts';
 import type { Clock, Owner } from './clock.ts';
 import { dataOf, type SecretContent } from './secret-content.ts';
 
 export const nodeName = 'node-7';
 export const secretName = 'custom-ca-trust-secret';
 export const poolLabel = { key: 'node-trust-agent/enabled', value: 'true' } as const;
-const server = 'api.simulated:443';
-
-export type ApiFault = 'unreachable' | 'silent' | 'error 500' | 'forbidden' | 'unauthorized' | "a proxy's 404";
-
 /** What the API server has told an agent of the Secret. */
 export type Served = SecretContent | { readonly kind: 'absent' } | { readonly kind: 'failure' };
 
@@ -67,38 +63,10 @@ export function createCluster(clock: Clock): Cluster {
   let watches: OpenWatch[] = [];
   const annotations = new Map<string, string>();
 
-  function answerFailure(asked: Asked, code: number, reason: string): KubeError {
-    const details = reason === 'NotFound' ? { name: asked.name } : {};
-    const body = { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message: reason, details };
-    return new KubeError(failureOfAnswer(server, asked, { code, retryAfter: undefined, body }));
-  }
-
   async function fail(asked: Asked, owner: Owner, signal: AbortSignal): Promise<void> {
-    const isMet = fault !== undefined && (scope === 'all' || asked.object.startsWith('secret'));
-    if (!isMet) return;
-    switch (fault) {
-      case undefined:
-        return;
-      case 'unreachable': {
-        const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
-        throw new KubeError(failureOfThrown(server, asked, refused));
-      }
-      case 'silent':
-        await clock.pause(10_000, owner, signal);
-        throw new KubeError(failureOfSilence(server, asked, 10_000));
-      case 'error 500':
-        throw answerFailure(asked, 500, 'InternalError');
-      case 'forbidden':
-        throw answerFailure(asked, 403, 'Forbidden');
-      case 'unauthorized':
-        throw answerFailure(asked, 401, 'Unauthorized');
-      case "a proxy's 404":
-        throw new KubeError(
-          failureOfAnswer(server, asked, { code: 404, retryAfter: undefined, body: '<html>not found</html>' }),
-        );
-      default:
-        fault satisfies never;
-    }
+    const met = scope === 'all' || asked.object.startsWith('secret') ? fault : undefined;
+    if (met === 'silent') await clock.pause(silenceMs, owner, signal);
+    if (met !== undefined) throw failureOf(met, asked);
   }
 
   function answerSecret(request: KubeRequest, owner: ClientOwner): AnswerObject {
@@ -107,7 +75,7 @@ export function createCluster(clock: Clock): Cluster {
     lags = Math.max(0, lags - 1);
     if (secret === undefined || isLagging) {
       owner.onServed({ kind: 'absent' });
-      throw answerFailure(request, 404, 'NotFound');
+      throw failureOf('not found', request);
     }
     owner.onServed(secret);
     return {
@@ -180,8 +148,7 @@ export function createCluster(clock: Clock): Cluster {
     watching.onOpen();
     if (isExpired && from !== undefined) {
       isExpired = false;
-      const status = { kind: 'Status', apiVersion: 'v1', status: 'Failure', code: 410, reason: 'Expired', message: '' };
-      throw new KubeError(failureOfErrorEvent(server, request, status));
+      throw failureOf('expired', request);
     }
     if (from === undefined ? secret !== undefined : Number(from) < version) {
       watching.onEvent({ kind: 'MODIFIED', resourceVersion: String(version) });
@@ -215,9 +182,7 @@ export function createCluster(clock: Clock): Cluster {
 
   function cutWatches(): void {
     const asked: Asked = { verb: 'watch', object: 'secret', name: secretName };
-    const cut = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
-    for (const { owner, fail: end } of watches)
-      if (!owner.isDead) end(new KubeError(failureOfThrown(server, asked, cut)));
+    for (const { owner, fail: end } of watches) if (!owner.isDead) end(failureOf('cut off', asked));
   }
 
   return {

@@ -4,7 +4,8 @@
 import { posix } from 'node:path';
 import type { DriftWatch } from '../../agent/host/drift.ts';
 import type { Clock, Owner } from './clock.ts';
-import type { Disk, DiskNode } from './disk.ts';
+import type { Disk } from './disk.ts';
+import type { DiskNode } from './disk-node.ts';
 
 export interface DriftWatchOptions {
   readonly clock: Clock;

@@ -1,7 +1,8 @@
 // What a power failure makes of a disk: a file that was not synced is whole, torn, empty, or as it was; names in a folder that
 // was not synced are kept up to some moment and lost after it. What has lain for half a minute is written back by itself.
 
-import { type Disk, type FileNode, type FolderNode, setNames, visit } from './disk.ts';
+import type { Disk } from './disk.ts';
+import { type FileNode, type FolderNode, setNames, visit } from './disk-node.ts';
 import type { Random } from './random.ts';
 
 const writtenBackMs = 30_000;

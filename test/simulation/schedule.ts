@@ -1,7 +1,7 @@
 // What happens to the world, as data, taken apart event by event when a schedule that breaks a promise is made shorter. Drawn
 // from a seed in draw.ts, told as a story in story.ts.
 
-import type { ApiFault } from './cluster.ts';
+import type { ApiFault } from './api-failure.ts';
 import type { SecretContent } from './secret-content.ts';
 import type { StartTrouble } from './service.ts';
 import type { ToolTrouble } from './store-tool.ts';

@@ -53,11 +53,12 @@ export interface Court {
 export const stateFolder = '/var/lib/node-trust-agent';
 export const recordsPath = `${stateFolder}/state.json`;
 
-/** What the agent has on record of the runtime and its source; nothing where its file is torn or not there. */
+/** What the agent has on record of the runtime, its sources and a rollback that was begun; nothing where its file is torn or not there. */
 export function readRecords(disk: Disk): {
   readonly runtime?: RuntimeRecord;
   readonly source?: { readonly certificates: readonly unknown[] };
   readonly local?: unknown;
+  readonly undoing?: unknown;
 } {
   try {
     return JSON.parse(disk.read(recordsPath)?.toString() ?? '{}') as object;

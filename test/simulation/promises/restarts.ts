@@ -49,6 +49,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   let last: { readonly by: Suspect; readonly invocationId: string } | undefined;
   /** On the simulation's clock, and earlier by as much as the wall clock was set forward since. */
   let lastMs: number | undefined;
+  let wasUndo = false;
   let endedByAgent: Ended | undefined;
   let endedByBoot: Ended | undefined;
   let runs: { readonly invocationId: string; readonly at: number } | undefined;
@@ -92,9 +93,11 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   return {
     restarting(suspect) {
       wanted.acts(suspect);
-      // Noted before it is asked for: back to a part of what is desired.
-      const noted = readRecords(disk).runtime?.restarted?.bundle;
-      const isUndo = noted !== undefined && noted !== digestOf(wanted.desired);
+      // Noted before it is asked for: back to a part of what is desired, or once to what is desired by now.
+      const { runtime: { restarted } = {}, undoing } = readRecords(disk);
+      const isBack = restarted?.bundle !== undefined && restarted.bundle !== digestOf(wanted.desired);
+      const isUndo = isBack || (undoing !== undefined && !wasUndo);
+      wasUndo = isUndo;
       const { process, isActive } = runtime();
       if (isUndo || !isActive) noteTime(suspect);
       else judgeInterval(suspect);

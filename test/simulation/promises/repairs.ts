@@ -1,9 +1,9 @@
 // What somebody else changes is repaired and told, at most five times within ten minutes for each path; then the path is left
 // alone, and the Node says so, and until when. That it is taken up again is for convergence.ts.
 
-import { nameOf } from '../certificates.ts';
+import { nameOf, readCertificates } from '../certificates.ts';
 import { anchorsFolder, bundlePath } from '../store-tool.ts';
-import type { Prints } from '../store-views.ts';
+import { anchorPathOf, bundledPrints, type Prints } from '../store-views.ts';
 import type { Court, Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
 import type { Wanted } from './wanted.ts';
@@ -31,7 +31,7 @@ const passMs = 5 * 60_000;
 const clockMs = 120 * 60_000;
 
 export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repairs {
-  const { clock, breaks } = court;
+  const { disk, clock, breaks } = court;
   /** By path, when the pass had begun of which each was told. */
   const told = new Map<string, readonly number[]>();
   /** By path, when an agent wrote it. */
@@ -48,6 +48,12 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
     times.set(path, all);
     return all;
   };
+
+  function isGood(path: string): boolean {
+    const bundle = bundledPrints(disk);
+    if (path === bundlePath) return [...wanted.desired].every((print) => bundle.has(print));
+    return readCertificates(disk.read(path)).some(({ fingerprint }) => anchorPathOf(fingerprint) === path);
+  }
 
   function judgeFight(suspect: Suspect, message: string): void {
     if ((begins.get(suspect)?.moment ?? 0) < court.clockSetAt) return;
@@ -104,7 +110,9 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
     failed(suspect, reason, message) {
       untold = undefined;
       if (reason === 'DriftFight') return judgeFight(suspect, message);
-      const isFought = [...told.values()].some((times) => wallMs() - (times.at(-maxRepairs) ?? 0) < windowMs - passMs);
+      const isFought = [...told].some(
+        ([path, times]) => wallMs() - (times.at(-maxRepairs) ?? 0) < windowMs - passMs && !isGood(path),
+      );
       if (reason === 'StoreIncomplete' && message.includes('this is left to do') && isFought)
         breaks('a fight is told', message);
     },

@@ -111,7 +111,7 @@ export async function carryOut(
   }
   const work = end({ kind: 'done' });
   if (work.remaining.length === 0) {
-    await host.facts.update({ held: undefined, proven: namesOf(desired.certificates) });
+    await host.facts.update({ held: undefined, proven: namesOf(desired.certificates), added: undefined });
   }
   return work;
 }
@@ -123,8 +123,8 @@ const settleMs = 15_000;
 
 /**
  * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
- * it; what of that is to go, since somebody else, or the boot, may take the anchor away before us; a wish to try again that
- * cannot be read is the last that could be.
+ * it; what of that, or of what was only being added, is to go, since somebody else, or the boot, may take the anchor away before
+ * us; a wish to try again that cannot be read is the last that could be.
  */
 async function remember(
   { certificates }: TrustBundle,
@@ -132,14 +132,20 @@ async function remember(
   host: Host,
   retryMark: string | undefined,
 ): Promise<Facts> {
-  const { proven: known, withdrawn: before = [] } = await host.facts.read();
+  const { proven: known, added: begun = [], withdrawn: before = [] } = await host.facts.read();
   const proven = known ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
   const wanted = new Set(namesOf(certificates));
   const there = new Set(namesOf(store.anchors.flatMap(({ certificate }) => certificate ?? [])));
   const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
-  const going = proven.filter((name) => !wanted.has(name) && !gone.includes(name));
+  const going = [...proven, ...begun].filter((name) => !wanted.has(name) && !gone.includes(name));
+  const added = [...wanted].filter((name) => !proven.includes(name));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
-  return host.facts.update({ proven, withdrawn: limitWithdrawn([...gone, ...going]), ...wish });
+  return host.facts.update({
+    proven,
+    added: added.length === 0 ? undefined : added,
+    withdrawn: limitWithdrawn([...gone, ...going]),
+    ...wish,
+  });
 }
 
 function namesOf(certificates: readonly Certificate[]): readonly AnchorName[] {

@@ -274,6 +274,20 @@ test('what somebody takes away just before it is withdrawn does not come back wi
   assert(!(await node.read(bundle)).includes(corp.pem));
 });
 
+test('nor does what was only being added then', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(next));
+  const interval = { restartIntervalMs: 300_000, at: 1 };
+  await pass(node, present(next, corp), interval);
+  const old = await node.read(bundle);
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(corp)}.crt`);
+  await node.remove(`/etc/ssl/certs/${nameOf(corp)}.pem`);
+  await pass(node, present(next), interval);
+  await node.write(bundle, old);
+  await pass(node, present(next), interval);
+  assert(!(await node.read(bundle)).includes(corp.pem));
+});
+
 test('a certificate that is taken out and put back before anything was proven is an addition, and no drift', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

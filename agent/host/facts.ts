@@ -28,6 +28,8 @@ export interface Facts {
   readonly retryMark?: string;
   /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
   readonly proven?: readonly AnchorName[];
+  /** What was wanted besides when it was looked at last, and may have been on the host since. */
+  readonly added?: readonly AnchorName[];
   readonly repairs?: Repairs;
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
   readonly withdrawn?: readonly AnchorName[];
@@ -155,6 +157,7 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
   ['undoing', record({ bundle: text, retryMark: text, evidence: text, retry: text, wasRestarted: flag })],
   ['retryMark', text],
   ['proven', list(anchor)],
+  ['added', list(anchor)],
   [
     'repairs',
     (value) => typeof value === 'object' && value !== null && Object.values(value).every((times) => list(time)(times)),

@@ -9,6 +9,7 @@ const newer: ReadonlySet<string> = new Set([
   'rewritten',
   'version',
   'proven',
+  'added',
   'repairs',
   'retryMark',
   'restarted',

@@ -123,8 +123,8 @@ const settleMs = 15_000;
 
 /**
  * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
- * it; what of that, or of what was only being added, is to go, since somebody else, or the boot, may take the anchor away before
- * us; a wish to try again that cannot be read is the last that could be.
+ * it; what of that, of what was only being added, or of our links is to go, since somebody else, or the boot, may take the anchor
+ * away before us; a wish to try again that cannot be read is the last that could be.
  */
 async function remember(
   { certificates }: TrustBundle,
@@ -132,12 +132,13 @@ async function remember(
   host: Host,
   retryMark: string | undefined,
 ): Promise<Facts> {
-  const { proven: known, added: begun = [], withdrawn: before = [] } = await host.facts.read();
-  const proven = known ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
+  const { proven: last, added: begun = [], withdrawn: before = [] } = await host.facts.read();
+  const proven = last ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
   const wanted = new Set(namesOf(certificates));
   const there = new Set(namesOf(store.anchors.flatMap(({ certificate }) => certificate ?? [])));
   const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
-  const going = [...proven, ...begun].filter((name) => !wanted.has(name) && !gone.includes(name));
+  const known = new Set([...proven, ...begun, ...store.derived]);
+  const going = [...known].filter((name) => !wanted.has(name) && !gone.includes(name));
   const added = [...wanted].filter((name) => !proven.includes(name));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
   return host.facts.update({

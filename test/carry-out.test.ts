@@ -342,6 +342,18 @@ test('what a killed run left behind goes with the next rebuild, whichever has ta
   await assert.rejects(node.read(`${bundle}.new`), { code: 'ENOENT' });
 });
 
+test('what only a link of ours tells of stays gone, too: the records may be those of an older agent', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  const path = '/var/lib/node-trust-agent/state.json';
+  const { proven: _, ...older } = JSON.parse(await node.read(path)) as { readonly proven: unknown };
+  await node.write(path, JSON.stringify(older));
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(next)}.crt`);
+  await node.write(`${bundle}.new`, next.pem);
+  assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
+  await assert.rejects(node.read(`${bundle}.new`), { code: 'ENOENT' });
+});
+
 test('an anchor that is left alone stays in the bundle as long as nothing else is to be done', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

@@ -11,7 +11,14 @@ import type { TrustBundle } from './trust/bundle.ts';
 import type { Certificate } from './trust/certificate.ts';
 import type { Decision } from './trust/desired.ts';
 import { type Drift, planAgainstDrift } from './trust/drift.ts';
-import { type AnchorName, anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
+import {
+  type AnchorName,
+  anchorName,
+  digestWorld,
+  type NotedTime,
+  type Observation,
+  trustedNow,
+} from './trust/observation.ts';
 import { isHarmless, planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type Status, sentence, type Undoing } from './trust/status.ts';
@@ -59,11 +66,12 @@ export async function carryOut(
     run: (plan) => run(plan, () => Promise.resolve(context.now())),
     observe: () => host.observe('ask', signal),
   };
-  // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it.
+  // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it. A glance
+  // takes a process on its way down for one that runs: a restart of ours may still be under way.
+  if (undoing !== undefined) after = await undo.observe();
   const isSameTry = undoing?.bundle === desired.digest && undoing.retryMark === retryMark;
-  if (undoing !== undefined && (isSameTry || before.runtime.kind !== 'running')) {
-    // A glance takes a process on its way down for one that runs: a restart of ours may still be under way.
-    const undone = await endRollBack(undoing, aims, await undo.observe(), undo);
+  if (undoing !== undefined && (isSameTry || after.runtime.kind !== 'running')) {
+    const undone = await endRollBack(undoing, aims, after, undo);
     after = undone.after;
     if (isSameTry) {
       await noteHeld(undone.error, digestWorld(desired, after), host, retryMark);
@@ -139,7 +147,7 @@ async function remember(
   const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
   const known = new Set([...proven, ...begun, ...store.derived]);
   const going = [...known].filter((name) => !wanted.has(name) && !gone.includes(name));
-  const added = [...wanted].filter((name) => !proven.includes(name));
+  const added = [...wanted].filter((name) => !proven.includes(name) && (there.has(name) || begun.includes(name)));
   const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
   return host.facts.update({
     proven,
@@ -188,7 +196,7 @@ async function carryOutOnce(
 
 /**
  * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
- * recorded on disk. What lies ahead was recorded by a clock that was set back since, and is of now.
+ * recorded on disk. What lies ahead was recorded by a clock that was set back since: it counts from now on, which is noted.
  */
 async function restartTime(
   host: Host,
@@ -197,15 +205,17 @@ async function restartTime(
 ): Promise<Date> {
   if (verdict.kind === 'withdrawn') return now();
   const { runtime } = await host.facts.read();
-  const rebuild = runtime.rebuild && notAhead(runtime.rebuild, now());
-  const restarted = runtime.restarted && notAhead(runtime.restarted, now());
+  const rebuild = runtime.rebuild && countFrom(runtime.rebuild, now());
+  const restarted = runtime.restarted && countFrom(runtime.restarted, now());
   await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });
-  const after = (at: string | undefined, ms: number): number => (at === undefined ? 0 : Date.parse(at) + ms);
-  return new Date(Math.max(after(rebuild?.at, restartDelayMs), after(restarted?.at, restartIntervalMs)));
+  const after = (noted: NotedTime | undefined, ms: number): number =>
+    noted === undefined ? 0 : Date.parse(noted.countsFrom ?? noted.at) + ms;
+  return new Date(Math.max(after(rebuild, restartDelayMs), after(restarted, restartIntervalMs)));
 }
 
-function notAhead<T extends { readonly at: string }>(noted: T, now: Date): T {
-  return Date.parse(noted.at) > now.getTime() ? { ...noted, at: now.toISOString() } : noted;
+function countFrom<T extends NotedTime>(noted: T, now: Date): T {
+  const isAhead = Date.parse(noted.countsFrom ?? noted.at) > now.getTime();
+  return isAhead ? { ...noted, countsFrom: now.toISOString() } : noted;
 }
 
 function applying(

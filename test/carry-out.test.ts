@@ -342,6 +342,24 @@ test('what a killed run left behind goes with the next rebuild, whichever has ta
   await assert.rejects(node.read(`${bundle}.new`), { code: 'ENOENT' });
 });
 
+test('what was withdrawn and is then taken out of somebody else’s file leaves the runtime, too, with one restart', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const foreign = '/usr/local/share/ca-certificates/foreign.crt';
+  await pass(node, present(corp, next));
+  await node.write(foreign, next.pem);
+  await updateStore(node.root);
+  const withdrawn = await pass(node, present(corp));
+  assert.match(String(withdrawn.status.warnings), /StillTrusted/);
+  assert((await node.runtime.trustPool()).includes(next.pem));
+  assert.deepEqual([kinds(await pass(node, present(corp))), await restarts(node)], [[], 2]);
+  await node.remove(foreign);
+  await updateStore(node.root);
+  const gone = await pass(node, present(corp));
+  assert.deepEqual([outcome(gone), gone.status.warnings], [['Synced', ''], []]);
+  assert(!(await node.runtime.trustPool()).includes(next.pem));
+  assert.deepEqual([kinds(await pass(node, present(corp))), await restarts(node)], [[], 3]);
+});
+
 test('what only a link of ours tells of stays gone, too: the records may be those of an older agent', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

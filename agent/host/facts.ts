@@ -28,7 +28,7 @@ export interface Facts {
   readonly retryMark?: string;
   /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
   readonly proven?: readonly AnchorName[];
-  /** What was wanted besides when it was looked at last, and may have been on the host since. */
+  /** What was written besides, and not proven since. */
   readonly added?: readonly AnchorName[];
   readonly repairs?: Repairs;
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
@@ -144,11 +144,26 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
     'runtime',
     record({
       rebuild: optional(
-        record({ bundle: text, at: time, before: text, after: optional(text), version: optional(text) }),
+        record({
+          bundle: text,
+          at: time,
+          countsFrom: optional(time),
+          before: text,
+          after: optional(text),
+          version: optional(text),
+        }),
       ),
-      loaded: optional(record({ invocationId: text, bundle: text, version: optional(text) })),
+      loaded: optional(
+        record({ invocationId: text, bundle: text, version: optional(text), besides: optional(list(anchor)) }),
+      ),
       restarted: optional(
-        record({ bundle: optional(text), at: time, before: optional(text), version: optional(text) }),
+        record({
+          bundle: optional(text),
+          at: time,
+          countsFrom: optional(time),
+          before: optional(text),
+          version: optional(text),
+        }),
       ),
       rewritten: optional(text),
     }),

@@ -8,10 +8,12 @@ import type { StorePlaces } from '../trust/drift.ts';
 import {
   type AnchorName,
   anchorName,
+  type NotedTime,
   type Observation,
   type RuntimeFacts,
   type RuntimeMark,
   type RuntimeRecord,
+  type StoreObservation,
   trustedNow,
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
@@ -88,12 +90,15 @@ export async function openHost(options: HostOptions): Promise<Host> {
         // A process that loads the store at its first use may load this one: what is noted of it is good for its own bundle only.
         ...(loaded?.bundle !== bundle && { loaded: undefined }),
         // A restart for an earlier rebuild is none for this one; when it was still counts.
-        ...(last?.bundle !== bundle && restarted && { restarted: { at: restarted.at } }),
+        ...(last?.bundle !== bundle && restarted && { restarted: { at: restarted.at, ...countsFrom(restarted) } }),
       });
     },
     'write-anchor': async ({ certificate }) => {
-      await store.writeAnchor(certificate); // first: what is wanted, not there and not withdrawn was taken by somebody else
-      await noteWithdrawn((names) => names.filter((name) => name !== anchorName(certificate.fingerprint)));
+      const { proven = [], added = [] } = await facts.read();
+      const name = anchorName(certificate.fingerprint);
+      if (!proven.includes(name) && !added.includes(name)) await facts.update({ added: [...added, name] });
+      await store.writeAnchor(certificate); // before that: what is wanted, not there and not withdrawn was taken by somebody else
+      await noteWithdrawn((names) => names.filter((known) => known !== name));
     },
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': async ({ name }) => {
@@ -128,18 +133,21 @@ export async function openHost(options: HostOptions): Promise<Host> {
       const invocationId = await runtime.identify(signal);
       const { runtime: known, withdrawn = [] } = await facts.read();
       if (invocationId !== served && invocationId !== known.loaded?.invocationId) return 'outdated';
-      const found = await store.version();
+      const observed = await store.observe(withdrawn);
+      const found = observed.version;
       const { rebuild, rewritten } = await withBoot(known, root, found);
-      // The boot unit may have built another store since the plan was made, and have it on record.
-      const isRebuilt = rebuild?.bundle === bundle && found === rebuild.version;
-      const isUntouched = version === undefined ? isRebuilt : found === version;
+      // A plan with a rebuild has its own on record: what the boot unit has built meanwhile, and recorded, is another store.
+      const isUntouched = found === (version ?? known.rebuild?.version);
       // Where the store is written at each start of the unit, a second restart would show no more than the first: it counts
       // if the store is whole.
-      const isKnown = isUntouched || (rewritten === bundle && (await isWhole(bundle, withdrawn)));
+      const isKnown = isUntouched || (rewritten === bundle && isWhole(bundle, observed));
+      const isSame = known.loaded?.invocationId === invocationId;
+      const ofOthers = observed.stillTrusted.map(({ fingerprint }) => anchorName(fingerprint));
+      const besides = (isSame ? known.loaded?.besides : ofOthers) ?? [];
       const isOurStart = restartedFrom !== undefined && invocationId !== restartedFrom;
       restartedFrom = undefined;
       await noteRuntime({
-        ...(isKnown && { rebuild, loaded: { invocationId, bundle, version: found } }),
+        ...(isKnown && { rebuild, loaded: { invocationId, bundle, version: found, besides } }),
         ...(isOurStart && { rewritten: isUntouched ? undefined : bundle }),
       });
       if (isKnown) await root.remove(bootRecord);
@@ -149,11 +157,6 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await runtime.identify(signal);
     },
   };
-
-  async function isWhole(bundle: BundleDigest, withdrawn: readonly AnchorName[]): Promise<boolean> {
-    const observed = await store.observe(withdrawn);
-    return trustedNow({ store: observed }, []).bundle === bundle && observed.returned.length === 0;
-  }
 
   async function noteWithdrawn(change: (names: readonly AnchorName[]) => readonly AnchorName[]): Promise<void> {
     const before = (await facts.read()).withdrawn ?? [];
@@ -226,4 +229,12 @@ function withoutRuntime(error: unknown, demand: HostOptions['runtime']): Runtime
     error instanceof AgentError && (error.code === 'NoServiceManager' || error.code === 'RuntimeNotFound');
   if (demand === 'optional' && isMissing) return createNoRuntime(error.message);
   throw error;
+}
+
+function isWhole(bundle: BundleDigest, store: StoreObservation): boolean {
+  return trustedNow({ store }, []).bundle === bundle && store.returned.length === 0;
+}
+
+function countsFrom({ countsFrom: since }: NotedTime): Partial<NotedTime> {
+  return since === undefined ? {} : { countsFrom: since };
 }

@@ -48,26 +48,38 @@ export type RuntimeFacts =
 /** The process that was seen at one moment: an InvocationID, or `stopped`, or `unknown` when nobody could be asked. */
 export type RuntimeMark = string;
 
+/** When something was done, and from when an interval after it counts, where a clock that was set back had it lie ahead. */
+export interface NotedTime {
+  readonly at: string;
+  readonly countsFrom?: string;
+}
+
 /** Facts on the host's disk about rebuilds and the runtime. */
 export interface RuntimeRecord {
   /**
    * The last rebuild: to which bundle, who ran before it and after it, and the version of the store that it left; without
    * `after` it did not come to its end.
    */
-  readonly rebuild?: {
+  readonly rebuild?: NotedTime & {
     readonly bundle: BundleDigest;
-    readonly at: string;
     readonly before: RuntimeMark;
     readonly after?: RuntimeMark;
     readonly version?: string;
   };
-  /** A process that is known to have started with this bundle in the store, and the store's version while it ran. */
-  readonly loaded?: { readonly invocationId: string; readonly bundle: BundleDigest; readonly version?: string };
+  /**
+   * A process that is known to have started with this bundle in the store, the store's version while it ran, and what of ours
+   * had been taken away and was in the store for somebody else's sake.
+   */
+  readonly loaded?: {
+    readonly invocationId: string;
+    readonly bundle: BundleDigest;
+    readonly version?: string;
+    readonly besides?: readonly AnchorName[];
+  };
   /** Our last restart, noted before it was asked for: the bundle that it was for, who ran then, and the store's version. */
-  readonly restarted?: {
+  readonly restarted?: NotedTime & {
     /** Missing where the store was rebuilt to another bundle since. */
     readonly bundle?: BundleDigest;
-    readonly at: string;
     readonly before?: RuntimeMark;
     readonly version?: string;
   };

@@ -4,7 +4,13 @@
 
 import type { BundleDigest, TrustBundle } from './bundle.ts';
 import type { Certificate } from './certificate.ts';
-import { type AnchorName, anchorName, type Observation, type RuntimeRecord } from './observation.ts';
+import {
+  type AnchorName,
+  anchorName,
+  type Observation,
+  type RuntimeRecord,
+  type StoreObservation,
+} from './observation.ts';
 
 export type Step =
   | {
@@ -105,6 +111,8 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
   }
   const version = rebuilds ? undefined : store.version;
   const load = loadSteps(unit, desired, version);
+  const restart: Step = { kind: 'restart-runtime', unit, bundle: desired.digest, stale: runtime.invocationId };
+  if (!rebuilds && holdsGone(runtime.invocationId, store, record)) return [restart, ...load];
   switch (loadedBy(runtime.invocationId, record, desired.digest, version)) {
     case 'noted':
       return [];
@@ -113,8 +121,19 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
     case 'follows':
       return load;
     default:
-      return [{ kind: 'restart-runtime', unit, bundle: desired.digest, stale: runtime.invocationId }, ...load];
+      return [restart, ...load];
   }
+}
+
+/** It has loaded what was withdrawn, through somebody else's file, and that is in the store no more. */
+function holdsGone(
+  invocationId: string,
+  { bundle, stillTrusted }: StoreObservation,
+  { loaded }: RuntimeRecord,
+): boolean {
+  if (loaded?.invocationId !== invocationId || bundle.size === 0) return false;
+  const there = new Set([...bundle, ...stillTrusted.map(({ fingerprint }) => fingerprint)].map(anchorName));
+  return loaded.besides?.some((name) => !there.has(name)) ?? false;
 }
 
 function loadSteps(unit: string, { digest }: TrustBundle, version: string | undefined): Step[] {

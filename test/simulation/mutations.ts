@@ -29,7 +29,7 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'what the runtime has loaded is not noted',
     'host/host.ts',
-    '...(isKnown && { rebuild, loaded: { invocationId, bundle, version: found } }),',
+    '...(isKnown && { rebuild, loaded: { invocationId, bundle, version: found, besides } }),',
     '',
   ),
   mutate('a file is not synced', 'host/root.ts', 'await file.sync();', ''),
@@ -101,7 +101,7 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a process is noted whatever the store is now',
     'host/host.ts',
-    'const isUntouched = version === undefined ? isRebuilt : found === version;',
+    'const isUntouched = found === (version ?? known.rebuild?.version);',
     'const isUntouched = true;',
   ),
   mutate(
@@ -162,26 +162,32 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a restart does not wait for its interval',
     'carry-out.ts',
-    'after(restarted?.at, restartIntervalMs)',
-    'after(restarted?.at, 0)',
+    'after(restarted, restartIntervalMs)',
+    'after(restarted, 0)',
   ),
   mutate(
     'a rebuild to another bundle forgets when the last restart was',
     'host/host.ts',
-    'restarted && { restarted: { at: restarted.at } }',
+    'restarted && { restarted: { at: restarted.at, ...countsFrom(restarted) } }',
     'restarted && { restarted: undefined }',
   ),
   mutate(
     'a clock that was set back puts a restart off',
     'carry-out.ts',
-    '? { ...noted, at: now.toISOString() } :',
-    '? noted :',
+    'isAhead ? { ...noted, countsFrom: now.toISOString() } : noted',
+    'noted',
+  ),
+  mutate(
+    'a clock that was set back puts a restart off again and again',
+    'carry-out.ts',
+    'await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });',
+    '',
   ),
   mutate(
     'a clock that was set back ends the interval between restarts',
     'carry-out.ts',
-    '{ ...noted, at: now.toISOString() }',
-    '{ ...noted, at: new Date(0).toISOString() }',
+    '{ ...noted, countsFrom: now.toISOString() }',
+    '{ ...noted, countsFrom: new Date(0).toISOString() }',
   ),
   mutate('a path is repaired however often', 'trust/drift.ts', 'const maxRepairs = 5;', 'const maxRepairs = 500;'),
   mutate('a path is left alone for too long', 'trust/drift.ts', 'windowMs = 10 * 60_000', 'windowMs = 20 * 60_000'),

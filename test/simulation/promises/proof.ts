@@ -43,11 +43,10 @@ export function createProof(court: Court, wanted: Wanted): Proof {
   let proven: Prints | undefined;
 
   function findLie(suspect: Suspect, named: Prints, digest: string | null | undefined): string | undefined {
-    const { desired, everGood, isDesired, isBehindBoot } = wanted;
+    const { desired, everGood, isDesiredBy } = wanted;
     const names = (prints: Iterable<string>): string => [...prints].map(nameOf).join(', ') || 'nothing';
     if (digest !== digestOf(named)) return `the bundle's digest is not that of ${names(named)}`;
-    if (!isDesired(named) && !isBehindBoot(suspect))
-      return `it names ${names(named)}, and the source said ${names(desired)}`;
+    if (!isDesiredBy(suspect, named)) return `it names ${names(named)}, and the source said ${names(desired)}`;
     const bundle = bundledPrints(disk);
     for (const print of named) if (!bundle.has(print)) return `${nameOf(print)} is not in the bundle`;
     const { process, isActive } = runtime();

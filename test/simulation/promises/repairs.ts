@@ -3,7 +3,7 @@
 
 import { nameOf, readCertificates } from '../certificates.ts';
 import { anchorsFolder, bundlePath } from '../store-tool.ts';
-import { anchorPathOf, bundledPrints, type Prints } from '../store-views.ts';
+import { anchorPathOf, bundledPrints, type Prints, standingPrints } from '../store-views.ts';
 import type { Court, Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
 import type { Wanted } from './wanted.ts';
@@ -50,8 +50,12 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
   };
 
   function isGood(path: string): boolean {
-    const bundle = bundledPrints(disk);
-    if (path === bundlePath) return [...wanted.desired].every((print) => bundle.has(print));
+    if (path === bundlePath) {
+      const [bundle, standing] = [bundledPrints(disk), standingPrints(disk)];
+      const isBack = (print: string): boolean =>
+        bundle.has(print) && !wanted.desired.has(print) && !standing.has(print);
+      return [...wanted.desired].every((print) => bundle.has(print)) && ![...wanted.everGood].some(isBack);
+    }
     return readCertificates(disk.read(path)).some(({ fingerprint }) => anchorPathOf(fingerprint) === path);
   }
 

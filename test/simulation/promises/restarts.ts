@@ -2,7 +2,7 @@
 // process that is known to have loaded all, and keeps its interval from the last one, but to undo or to leave the pool.
 
 import { bootRecord } from '../../../agent/host/boot.ts';
-import { bundleVersion, digestOf } from '../store-views.ts';
+import { bundledPrints, bundleVersion, digestOf } from '../store-views.ts';
 import { type Court, readRecords, type Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
 import type { Wanted } from './wanted.ts';
@@ -49,21 +49,24 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   let last: { readonly by: Suspect; readonly invocationId: string } | undefined;
   /** On the simulation's clock, and earlier by as much as the wall clock was set forward since. */
   let lastMs: number | undefined;
+  let setForwardAt = 0;
+  /** Until when a restart was put off last, with nothing that has happened since. */
+  let put: { readonly until: string; readonly at: number; readonly by: Suspect } | undefined;
   let wasUndo = false;
   let endedByAgent: Ended | undefined;
   let endedByBoot: Ended | undefined;
   let runs: { readonly invocationId: string; readonly at: number } | undefined;
 
-  /** It has noted the time before it asked: where the clock was set between the two, nobody knows which. */
+  /** It has noted the time before it asked: where the clock was set forward between the two, nobody knows which. */
   function noteTime(suspect: Suspect): void {
-    lastMs = suspect.lookedAt < court.clockSetAt ? undefined : clock.elapsedMs();
+    lastMs = suspect.lookedAt < setForwardAt ? undefined : clock.elapsedMs();
   }
 
   function judgeInterval(suspect: Suspect): void {
     const sinceMs = clock.elapsedMs() - (lastMs ?? Number.NEGATIVE_INFINITY);
     noteTime(suspect);
     const isLeaving = wanted.isLeaving && !suspect.isMember;
-    if (isLeaving || suspect.lookedAt < court.clockSetAt || sinceMs >= restartIntervalMs) return;
+    if (isLeaving || suspect.lookedAt < setForwardAt || sinceMs >= restartIntervalMs) return;
     breaks('at most one restart in its interval', `a restart ${(sinceMs / 1000).toFixed(3)} s after the last one`);
   }
 
@@ -90,22 +93,31 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     );
   }
 
+  /** It has loaded something of ours that is in nobody's file any more. */
+  function holdsGone({ pool }: NonNullable<ReturnType<typeof runtime>['process']>): boolean {
+    const loaded = new Set([...(pool?.bundle ?? []), ...(pool?.beside ?? [])]);
+    const bundle = bundledPrints(disk);
+    return [...wanted.everGood].some((print) => loaded.has(print) && !wanted.desired.has(print) && !bundle.has(print));
+  }
+
   return {
     restarting(suspect) {
+      put = undefined;
       wanted.acts(suspect);
-      // Noted before it is asked for: back to a part of what is desired, or once to what is desired by now.
+      // Noted before it is asked for: back to a part of what is desired.
       const { runtime: { restarted } = {}, undoing } = readRecords(disk);
-      const isBack = restarted?.bundle !== undefined && restarted.bundle !== digestOf(wanted.desired);
-      const isUndo = isBack || (undoing !== undefined && !wasUndo);
-      wasUndo = isUndo;
+      const isUndo = restarted?.bundle !== undefined && restarted.bundle !== digestOf(wanted.desired);
+      // Or, once, to what is desired by now: in no hurry to spare whoever has started it meanwhile.
+      const endsUndo = undoing !== undefined && !wasUndo;
+      wasUndo = isUndo || endsUndo;
       const { process, isActive } = runtime();
-      if (isUndo || !isActive) noteTime(suspect);
+      if (isUndo || endsUndo || !isActive) noteTime(suspect);
       else judgeInterval(suspect);
       if (isUndo || process === undefined) return; // what is down is not disturbed
       // One that comes after a rebuild which was begun and cut off cannot know that it did nothing.
       const { invocationId } = process;
       const isProven = proof.last?.by === suspect && invocationId === proof.last.invocationId;
-      if (isProven && wanted.isDesired(proof.last?.named) && !proof.hasChangedSince)
+      if (isProven && wanted.isDesired(proof.last?.named) && !proof.hasChangedSince && !holdsGone(process))
         breaks(promise, 'a restart of a process that has loaded all');
       if (isFresh(process, suspect)) breaks(promise, 'a restart of a process that was started with the store as it is');
       const hasHappened = last?.by.isDead !== true || last.invocationId !== invocationId;
@@ -121,6 +133,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
       runs = { invocationId, at: court.moment() };
     },
     isCaused() {
+      put = undefined;
       hasCause = true;
     },
     isRetried() {
@@ -129,6 +142,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     noted() {
       const ended = readEnded();
       const isSame = ended?.version === endedByAgent?.version && ended?.bundle === endedByAgent?.bundle;
+      if (!isSame) put = undefined;
       if (!isSame) endedByAgent = ended && { ...ended, at: court.moment() };
     },
     bootNoted() {
@@ -144,14 +158,18 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
       endedByBoot = undefined;
     },
     clockIsSet(byMs) {
+      if (byMs > 0) setForwardAt = court.moment();
       if (lastMs !== undefined) lastMs -= Math.max(0, byMs);
     },
     deferred(suspect, message, spreadMs) {
       if (suspect.lookedAt < court.clockSetAt) return;
       const [, until = ''] = / is restarted at (\S+?);/.exec(message) ?? [];
       const waitMs = Date.parse(until) - clock.wall().getTime();
-      if (!(waitMs <= Math.max(spreadMs, restartIntervalMs)))
+      const isLater = put !== undefined && Date.parse(until) > Date.parse(put.until);
+      const isOpen = put !== undefined && put.at > Math.max(court.clockSetAt, court.disturbedAt) && put.by === suspect;
+      if (!(waitMs <= Math.max(spreadMs, restartIntervalMs)) || (isLater && isOpen))
         breaks('a restart is not put off for longer than it must be', message);
+      put = { until, at: court.moment(), by: suspect };
     },
     forget() {
       lastMs = undefined;

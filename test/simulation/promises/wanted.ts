@@ -22,8 +22,8 @@ export interface Wanted {
   readonly withdrawn: Set<string>;
   readonly isLeaving: boolean;
   isDesired(prints: Prints | undefined): boolean;
-  /** It has read the file before the boot unit took something of that away, and goes by what it read to the end of its pass. */
-  isBehindBoot(suspect: Suspect): boolean;
+  /** Or with what the boot unit took away after it had read the file: it goes by what it read to the end of its pass. */
+  isDesiredBy(suspect: Suspect, prints: Prints): boolean;
   served(suspect: Suspect, served: Served): void;
   /** The machine's own file, as an agent has read it; undefined: it is not there. */
   fileServed(suspect: Suspect, text: string | undefined): void;
@@ -66,7 +66,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
   /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
   let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
   const fileReadAt = new WeakMap<Suspect, number>();
-  let bootTookAt = 0;
+  let bootTook: { readonly at: number; readonly names: readonly string[] } = { at: 0, names: [] };
   const everGood = new Set<string>();
   const withdrawn = new Set<string>();
 
@@ -155,14 +155,19 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
       const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
       suspect.told.push(() => believeSecret(said, isGone, at, since));
     },
-    isBehindBoot: (suspect) => (fileReadAt.get(suspect) ?? 0) < bootTookAt,
+    isDesiredBy(suspect, prints) {
+      const isBehind = (fileReadAt.get(suspect) ?? Number.POSITIVE_INFINITY) < bootTook.at;
+      const more = [...prints].filter((print) => !desired.has(print));
+      const isMore = isBehind && more.every((print) => bootTook.names.includes(anchorNameOf(print)));
+      return isDesired(prints) || (isMore && prints.size === desired.size + more.length);
+    },
     fileServed(suspect, text) {
       fileReadAt.set(suspect, moment());
       const at = clock.wall().getTime();
       suspect.told.push(() => believeFile(text, at));
     },
     bootRan(removed) {
-      if (removed.length > 0) bootTookAt = moment();
+      if (removed.length > 0) bootTook = { at: moment(), names: removed };
       const anchors = ownAnchors(disk);
       for (const print of anchors) everGood.add(print); // of a file that was good then, perhaps before any agent ran
       const stays = (print: string): boolean => anchors.has(print) || !removed.includes(anchorNameOf(print));

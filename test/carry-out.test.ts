@@ -360,6 +360,24 @@ test('what was withdrawn and is then taken out of somebody else’s file leaves 
   assert.deepEqual([kinds(await pass(node, present(corp))), await restarts(node)], [[], 3]);
 });
 
+test('what never got to the host counts as nothing that was taken away', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  await node.write('/usr/local/share/ca-certificates/admin.crt', next.pem);
+  await updateStore(node.root);
+  const stuck = (host: Host): Host => ({
+    ...host,
+    apply(step, signal) {
+      if (step.kind === 'stage-store')
+        return Promise.reject(new AgentError('ToolTimedOut', { tool: 'it', evidence: 'slow' }));
+      return host.apply(step, signal);
+    },
+  });
+  assert.equal((await pass(node, present(corp, next), { wrap: stuck })).status.reason, 'ToolTimedOut');
+  const { status } = await pass(node, present(corp));
+  assert.deepEqual([status.state, status.warnings], ['Synced', []]);
+});
+
 test('what only a link of ours tells of stays gone, too: the records may be those of an older agent', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp, next));

@@ -292,6 +292,32 @@ test('what was begun to be undone is undone first, and then another bundle or an
   }
 });
 
+test('whoever has started the runtime meanwhile is not restarted for a rollback to another bundle', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await node.runtime.failNextRestart('fails');
+  const killed = (host: Host): Host => ({
+    ...host,
+    apply: async (step, signal) => {
+      if (step.kind === 'remove-anchor') throw new Error('killed');
+      return host.apply(step, signal);
+    },
+  });
+  await assert.rejects(pass(node, present(kept, added), { wrap: killed }), /killed/);
+  const startedMeanwhile = (host: Host): Host => ({
+    ...host,
+    async observe(look, signal) {
+      const seen = await host.observe(look, signal);
+      if (look === 'glance') await node.runtime.systemctl('start', unit);
+      return seen;
+    },
+  });
+  const interval = { restartIntervalMs: 300_000, at: 10 };
+  const passed = await pass(node, present(kept, old), { ...interval, wrap: startedMeanwhile });
+  assert.deepEqual(outcome(passed), ['Waiting', 'RestartDeferred']);
+  assert.equal(await restarts(node), 2);
+});
+
 test('where the disk is too full to note a rollback, it is made all the same', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(kept));

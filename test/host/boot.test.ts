@@ -33,12 +33,12 @@ async function boot(node: Sandbox, ...certificates: readonly TestCertificate[]):
 }
 
 /** It finds the store good as it is. */
-async function finishBoot(node: Sandbox, certificates: readonly TestCertificate[]): Promise<void> {
+async function finishBoot(node: Sandbox, certificates: readonly TestCertificate[], runs = 'stopped'): Promise<void> {
   const { ino, size, ctimeMs } = await stat(node.at(bundle));
   const { digest } = bundleOf(certificates);
   await node.write(
     '/run/node-trust-agent/boot',
-    `version 1\nbundle ${digest}\nstore ${ino}.${size}.${Math.floor(ctimeMs / 1000)}\nbefore stopped\nafter stopped\n`,
+    `version 1\nbundle ${digest}\nstore ${ino}.${size}.${Math.floor(ctimeMs / 1000)}\nbefore ${runs}\nafter ${runs}\n`,
   );
   await node.runtime.systemctl('start', unit);
 }
@@ -103,6 +103,28 @@ test('a store that the boot unit builds in the middle of a pass is not the one t
   assert.deepEqual(outcome(await passWithFile(node, absent)), ['Synced', '']);
   const trusted = await node.runtime.trustPool();
   assert.deepEqual([trusted.includes(early.pem), trusted.includes(late.pem)], [false, true]);
+});
+
+test('nor is one that it builds to the same bundle: what our restart has loaded may be another', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early, late);
+  await passWithFile(node, absent);
+  const old = await node.read(bundle);
+  await node.write(bootFile, early.pem);
+  const wrap = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      if (step.kind === 'restart-runtime') await node.write(bundle, old);
+      if (step.kind === 'note-loaded') {
+        await updateStore(node.root);
+        await finishBoot(node, [early], await node.runtime.invocationId());
+      }
+      return host.apply(step, signal);
+    },
+  });
+  assert.notEqual((await passWithFile(node, absent, { wrap })).status.state, 'Synced');
+  assert.deepEqual(outcome(await passWithFile(node, absent)), ['Synced', '']);
+  assert(!(await node.runtime.trustPool()).includes(late.pem));
 });
 
 test('what leaves the file while the store is one of before leaves the runtime, too, whose boot found the store good', async () => {

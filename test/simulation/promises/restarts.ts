@@ -8,6 +8,8 @@ import type { Proof } from './proof.ts';
 import type { Wanted } from './wanted.ts';
 
 export const restartIntervalMs = 5 * 60_000;
+/** It has more than one reason to wait, which come one after the other. */
+const maxLater = 2;
 
 export interface Restarts {
   restarting(suspect: Suspect): void;
@@ -50,8 +52,8 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
   /** On the simulation's clock, and earlier by as much as the wall clock was set forward since. */
   let lastMs: number | undefined;
   let setForwardAt = 0;
-  /** Until when a restart was put off last, with nothing that has happened since. */
-  let put: { readonly until: string; readonly at: number; readonly by: Suspect } | undefined;
+  /** Until when a restart was put off last, and how often until later while nothing has happened. */
+  let put: { readonly until: string; readonly at: number; readonly by: Suspect; readonly times: number } | undefined;
   let wasUndo = false;
   let endedByAgent: Ended | undefined;
   let endedByBoot: Ended | undefined;
@@ -165,11 +167,12 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
       if (suspect.lookedAt < court.clockSetAt) return;
       const [, until = ''] = / is restarted at (\S+?);/.exec(message) ?? [];
       const waitMs = Date.parse(until) - clock.wall().getTime();
-      const isLater = put !== undefined && Date.parse(until) > Date.parse(put.until);
       const isOpen = put !== undefined && put.at > Math.max(court.clockSetAt, court.disturbedAt) && put.by === suspect;
-      if (!(waitMs <= Math.max(spreadMs, restartIntervalMs)) || (isLater && isOpen))
+      const isLater = put !== undefined && Date.parse(until) > Date.parse(put.until);
+      const times = isOpen && put !== undefined ? put.times + (isLater ? 1 : 0) : 0;
+      if (!(waitMs <= Math.max(spreadMs, restartIntervalMs)) || times > maxLater)
         breaks('a restart is not put off for longer than it must be', message);
-      put = { until, at: court.moment(), by: suspect };
+      put = { until, at: court.moment(), by: suspect, times };
     },
     forget() {
       lastMs = undefined;

@@ -40,7 +40,7 @@ async function finishBoot(node: Sandbox, certificates: readonly TestCertificate[
     '/run/node-trust-agent/boot',
     `version 1\nbundle ${digest}\nstore ${ino}.${size}.${Math.floor(ctimeMs / 1000)}\nbefore ${runs}\nafter ${runs}\n`,
   );
-  await node.runtime.systemctl('start', unit);
+  if (runs === 'stopped') await node.runtime.systemctl('start', unit);
 }
 
 function passWithFile(node: Sandbox, snapshot: SourceSnapshot, options: PassOptions = {}): Promise<Passed> {

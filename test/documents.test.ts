@@ -68,3 +68,9 @@ test('docs/command-line.md has every command, what its --json prints, and no fla
     for (const [flag] of section.matchAll(/--[a-z][a-z-]*/g)) assert(known.has(flag), `${command}: ${flag}`);
   }
 });
+
+test('docs/command-line.md has every metric', () => {
+  const known = [...read('agent/metrics.ts').matchAll(/name: '(node_trust_\w+)'/g)].map(([, name]) => name);
+  const told = [...read('docs/command-line.md').matchAll(/^\| `(node_trust_\w+)`/gm)].map(([, name]) => name);
+  assert.deepEqual(new Set(told), new Set(known));
+});

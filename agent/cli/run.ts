@@ -45,7 +45,7 @@ export const runFlags = {
   spread: durationFlag('spread', 'Restarts of runtimes are spread over this time, by node name; 0 is at once', '60s'),
   restartInterval: durationFlag(
     'restart-interval',
-    'Least time between two restarts of the runtime, but to undo one',
+    'Least time between two restarts of the runtime, except to undo one or to leave the pool',
     '5m',
   ),
   healthTimeout: healthTimeoutFlag,

@@ -31,6 +31,9 @@ interface PathArgs {
   readonly path: string;
 }
 
+/** What a person on call pastes, with the Node's name. */
+const retryCommand = '`kubectl annotate node NODE node-trust-agent/retry="$(date +%s)" --overwrite`';
+
 export const operationalReasons = {
   SourceEmpty: operational({
     severity: 'error',
@@ -139,15 +142,14 @@ export const operationalReasons = {
     retry: 'transient',
     meaning:
       "The host's bundle holds a block that does not parse, and not one of ours: OpenSSL loads nothing of it. Nothing was changed.",
-    remedy: 'Mend or remove the named file, then run the distribution’s update tool.',
+    remedy: 'Mend or remove the named file, then run `update-ca-certificates` on the host.',
     message: ({ path, evidence }: PathArgs & Evidence) => `${path} was broken before us: ${evidence}`,
   }),
   StoreIncomplete: operational({
     severity: 'error',
     retry: 'content',
     meaning: 'The rebuilt store lacks a certificate that must be in it.',
-    remedy:
-      "Look at the named certificate and at the tool's output; set node-trust-agent/retry on the Node to try again.",
+    remedy: `Look at the named certificate and at the tool's output. To try again: ${retryCommand}.`,
     message: ({ path, evidence }: PathArgs & Evidence) => `${path} is incomplete: ${evidence}`,
   }),
   StillTrusted: operational({
@@ -155,7 +157,7 @@ export const operationalReasons = {
     retry: 'content',
     meaning: "A certificate that was taken away is still trusted, since somebody else's file holds it, too.",
     remedy:
-      'Remove the named file if nobody else wants it, then run the distribution’s update tool; a runtime that no agent tends is restarted by hand.',
+      'Remove the named file if nobody else wants it, then run `update-ca-certificates` on the host; the agent restarts the runtime, which is to be restarted by hand where none runs.',
     message: ({ fingerprint, path }: PathArgs & { readonly fingerprint: string }) =>
       `the certificate ${fingerprint} was taken away and is still trusted through ${path}`,
   }),
@@ -179,7 +181,7 @@ export const operationalReasons = {
     severity: 'error',
     retry: 'content',
     meaning: 'The container runtime, or the kubelet with it, is not healthy after its restart.',
-    remedy: 'Look at `journalctl -u` of the unit; set node-trust-agent/retry on the Node to try again.',
+    remedy: `Look at \`journalctl -u\` of the unit. To try again: ${retryCommand}.`,
     message: ({ unit, evidence }: UnitArgs) => `${unit} did not come back: ${evidence}`,
   }),
   RolledBack: operational({
@@ -187,7 +189,7 @@ export const operationalReasons = {
     retry: 'content',
     meaning:
       'Certificates that were added could not be brought into use and were taken away again; the rest is as it was.',
-    remedy: 'Mend what the message names, and set node-trust-agent/retry on the Node to a new value to try again.',
+    remedy: `Mend what the message names. After a failed tool or a full disk it is tried again by itself; to try again: ${retryCommand}.`,
     message: ({ added, evidence }: { readonly added: string } & Evidence) =>
       `what was added (${added}) was taken away again, since ${evidence}`,
   }),
@@ -195,7 +197,7 @@ export const operationalReasons = {
     severity: 'error',
     retry: 'content',
     meaning: 'Certificates that were added could not be brought into use, and taking them away again failed, too.',
-    remedy: 'Mend what the message names on the node, and set node-trust-agent/retry on the Node to a new value.',
+    remedy: `Look first whether the runtime runs, with \`systemctl status\` of its unit on the node; mend what the message names. To try again: ${retryCommand}.`,
     message: ({ cause, evidence }: { readonly cause: string } & Evidence) =>
       `${cause}; and what was added could not be taken away again: ${evidence}`,
   }),
@@ -203,7 +205,7 @@ export const operationalReasons = {
     severity: 'warning',
     retry: 'transient',
     meaning:
-      'The store is up to date; the runtime is restarted at the time given: not the whole fleet at once, and not often.',
+      'The store is up to date; the runtime is restarted at the time given: not the whole fleet at once, and not often. Until then it trusts what it has loaded.',
     remedy: 'Wait, or restart the runtime on this node by hand.',
     message: ({ unit, until }: { readonly unit: string; readonly until: string }) => `${unit} is restarted at ${until}`,
   }),
@@ -218,7 +220,8 @@ export const operationalReasons = {
   DriftFight: operational({
     severity: 'error',
     retry: 'transient',
-    meaning: 'The same path had to be repaired five times within ten minutes. It is left alone until the time given.',
+    meaning:
+      'The same path had to be repaired five times within ten minutes. It is left alone until the time given, and the runtime is not restarted.',
     remedy: 'Stop whoever changes it, configuration management most often, or take the certificate out of the source.',
     message: ({ path, seen, until }: PathArgs & { readonly seen: string; readonly until: string }) =>
       `${path} is changed by somebody else again and again (${seen}); it is left alone until ${until}`,
@@ -236,7 +239,8 @@ export const operationalReasons = {
     severity: 'error',
     retry: 'transient',
     meaning: 'Another node-trust-agent works on this host.',
-    remedy: 'Stop the other one, or let it do the work.',
+    remedy:
+      'Stop the other one (`ps -fp PID` on the host tells who it is), or let it do the work; the lock of a dead one is taken over.',
     message: ({ evidence }: Evidence) => `another agent holds this host: ${evidence}`,
   }),
   StateTooNew: operational({

@@ -29,7 +29,24 @@ export interface Task {
   readonly shrinks: boolean;
 }
 
-const usage = `npm run simulate -- [--runs N] [--from SEED] | --seed N [--calls] [--mutation NAME] | --mutations [--runs N]\n`;
+const usage = `npm run simulate -- [--runs N] [--from SEED]
+    Many schedules, over all cores: 2,000 from seed 1 where nothing is said. What breaks a promise is told in its shortest form.
+npm run simulate -- --seed N [--calls] [--mutation NAME]
+    The schedule of one seed, told as a story: with each call of the agent, or with a defect of test/simulation/mutations.ts.
+npm run simulate -- --mutations [--runs N]
+    How many schedules, from seed 1 on, it takes to find each of these defects.
+It ends with 1 where a promise is broken or a defect is not found, with 2 where it was called wrongly.
+`;
+
+interface Call {
+  readonly seed: number | undefined;
+  readonly calls: boolean;
+  readonly mutation: string | undefined;
+  readonly mutations: boolean;
+  readonly runs: number;
+  readonly from: number;
+  readonly help: boolean;
+}
 
 /** A killed agent never cleans up after itself: what its signals hold stays in the memory of the worker, half a megabyte a schedule. */
 const mostOfWorker = 1_000;
@@ -138,7 +155,7 @@ async function tellOne(seed: number, tellsCalls: boolean, mutation: string | und
   const [{ simulate }, { drawSchedule }] = await Promise.all([import('./world.ts'), import('./draw.ts')]);
   const { broken, story, trace } = await simulate(drawSchedule(seed), tellsCalls);
   print(
-    `${story.join('\n')}\nseed ${seed}: ${broken === undefined ? 'every promise was kept' : broken.promise}; trace ${trace.slice(0, 16)}\n`,
+    `${story.join('\n')}\nseed ${seed}: ${broken === undefined ? 'every promise was kept' : `BROKEN: ${broken.promise}`}; trace ${trace.slice(0, 16)}\n`,
   );
   return broken === undefined;
 }
@@ -147,7 +164,8 @@ function print(text: string): void {
   process.stdout.write(text);
 }
 
-async function main(): Promise<number> {
+/** Throws a TypeError that says what is wrong with the call. */
+function readCall(): Call {
   const { values } = parseArgs({
     options: {
       seed: { type: 'string' },
@@ -156,15 +174,43 @@ async function main(): Promise<number> {
       from: { type: 'string', default: '1' },
       mutation: { type: 'string' },
       mutations: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const runs = Number(values.runs);
-  if (values.help) print(usage);
-  else if (values.mutations) return (await runMutations(runs)) ? 0 : 1;
-  else if (values.seed !== undefined)
-    return (await tellOne(Number(values.seed), values.calls, values.mutation)) ? 0 : 1;
-  else return (await runSeeds(Number(values.from), runs)) ? 0 : 1;
+  const { seed, mutation, calls } = values;
+  if (seed === undefined && (calls || mutation !== undefined))
+    throw new TypeError('--calls and --mutation need a --seed');
+  if (mutation !== undefined && !mutations.some(({ name }) => name === mutation))
+    throw new TypeError(`no planted defect is called '${mutation}'`);
+  return {
+    ...values,
+    mutation,
+    seed: seed === undefined ? undefined : readWhole('seed', seed, 0),
+    runs: readWhole('runs', values.runs, 1),
+    from: readWhole('from', values.from, 0),
+  };
+}
+
+function readWhole(flag: string, text: string, least: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new TypeError(`--${flag} is a whole number, ${least} at least, and not '${text}'`);
+}
+
+async function main(): Promise<number> {
+  let call: Call;
+  try {
+    call = readCall();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    process.stderr.write(`${error.message}\n\n${usage}`);
+    return 2;
+  }
+  const { seed, calls, mutation, runs, from } = call;
+  if (call.help) print(usage);
+  else if (call.mutations) return (await runMutations(runs)) ? 0 : 1;
+  else if (seed !== undefined) return (await tellOne(seed, calls, mutation)) ? 0 : 1;
+  else return (await runSeeds(from, runs)) ? 0 : 1;
   return 0;
 }
 

@@ -360,6 +360,16 @@ test('what was withdrawn and is then taken out of somebody else’s file leaves 
   assert.deepEqual([kinds(await pass(node, present(corp))), await restarts(node)], [[], 3]);
 });
 
+test('what a killed run left behind goes by itself if it holds what was withdrawn', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp, next));
+  await pass(node, present(corp));
+  await node.write(`${bundle}.new`, next.pem);
+  const passed = await pass(node, present(corp));
+  assert.deepEqual([outcome(passed), passed.status.warnings], [['Synced', ''], []]);
+  await assert.rejects(node.read(`${bundle}.new`), { code: 'ENOENT' });
+});
+
 test('what never got to the host counts as nothing that was taken away', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp));

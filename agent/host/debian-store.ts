@@ -60,8 +60,8 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
   }
 
   /**
-   * What was taken away and is trusted: in the bundle, or in a file that somebody has put beside it, which Go's programs load as
-   * well. The inputs are many, and read only when there is something to look for in them.
+   * What was taken away and is trusted: in the bundle, in what a killed run of the tool has left of one, or in a file that
+   * somebody has put beside it; Go's programs load these as well. The inputs are many, and read only when there is something to look for in them.
    */
   async function findReturned(
     bundle: ReadonlySet<Fingerprint>,
@@ -71,10 +71,14 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     const own = new Set(anchors.map(({ name }) => name));
     const isSuspect = (print: Fingerprint): boolean => withdrawn.has(anchorName(print)) && !own.has(anchorName(print));
     const loose = withdrawn.size === 0 ? [] : await readLoose(root, storeFolder, bundlePath);
-    const ofLoose = loose.flatMap(({ path, fingerprints }) =>
-      [...fingerprints].filter(isSuspect).map((fingerprint) => ({ fingerprint, path })),
-    );
-    const suspects = [...bundle].filter(isSuspect);
+    const isLeftover = ({ path }: { readonly path: string }): boolean => path === `${bundlePath}.new`;
+    const ofLoose = loose
+      .filter((file) => !isLeftover(file))
+      .flatMap(({ path, fingerprints }) =>
+        [...fingerprints].filter(isSuspect).map((fingerprint) => ({ fingerprint, path })),
+      );
+    const leftover = loose.find(isLeftover)?.fingerprints ?? [];
+    const suspects = [...new Set([...bundle, ...leftover])].filter(isSuspect);
     if (suspects.length === 0) return { returned: [], stillTrusted: ofLoose };
     const inputs = await readInputs(root);
     const holders = suspects.map((fingerprint) => ({

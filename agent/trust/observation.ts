@@ -28,7 +28,7 @@ export interface StoreObservation {
   readonly bundle: ReadonlySet<Fingerprint>;
   /** Our certificates that are found by a look-up in the store's folder too. */
   readonly indexed: ReadonlySet<Fingerprint>;
-  /** Certificates that were taken away once and are in the bundle though nobody's file holds them. */
+  /** Certificates that were taken away once and are in the bundle, or in what is left of one, though nobody's file holds them. */
   readonly returned: readonly Fingerprint[];
   /** Certificates that were taken away and are trusted through somebody else's file. */
   readonly stillTrusted: readonly { readonly fingerprint: Fingerprint; readonly path: string }[];

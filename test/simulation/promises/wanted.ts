@@ -106,7 +106,8 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     believe({ ofFile: prints });
   }
 
-  function believeSecret(said: Served, isGone: boolean, now: number, since: number): void {
+  function believeSecret(said: Served, isGone: boolean, at: number, since: number): void {
+    const now = Math.min(at, clock.wall().getTime()); // perhaps the clock was set back before the agent looked at it
     if (said.kind !== 'failure' && said.kind !== 'absent' && said.kind !== 'empty') believe({ goneSinceMs: undefined });
     if ('onDelete' in said) believe({ onDelete: said.onDelete });
     if (said.kind === 'good') {
@@ -116,8 +117,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     }
     if (!isGone) return;
     const goneSinceMs = Math.min(believed.goneSinceMs ?? since, now);
-    // Perhaps the clock was set back before the agent looked at it.
-    believe({ goneSinceMs: Math.min(goneSinceMs, clock.wall().getTime()) });
+    believe({ goneSinceMs });
     if (believed.onDelete === 'remove' || now >= goneSinceMs + longestGraceMs - 1_000) believe({ ofSecret: new Set() });
   }
 

@@ -55,9 +55,11 @@ export async function carryOut(
   if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
   const { withdrawn: known = [] } = await host.facts.read();
   let facts = await remember(desired, before, host, context.retryMark);
-  // What is known to go only now may be in the bundle again, or still, without its anchor.
-  if (facts.withdrawn?.some((name) => !known.includes(name)) === true) after = await host.observe('ask', signal);
   const { retryMark = '', undoing } = facts;
+  // What is known to go only now may be in the bundle again, or still, without its anchor. And a glance takes a process on its
+  // way down for one that runs: a restart of ours may still be under way.
+  const isNewlyGoing = facts.withdrawn?.some((name) => !known.includes(name)) === true;
+  if (isNewlyGoing || undoing !== undefined) after = await host.observe('ask', signal);
   const aims: Aims = { desired, proven: new Set(facts.proven), retryMark };
   const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
     carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
@@ -66,9 +68,7 @@ export async function carryOut(
     run: (plan) => run(plan, () => Promise.resolve(context.now())),
     observe: () => host.observe('ask', signal),
   };
-  // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it. A glance
-  // takes a process on its way down for one that runs: a restart of ours may still be under way.
-  if (undoing !== undefined) after = await undo.observe();
+  // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it.
   const isSameTry = undoing?.bundle === desired.digest && undoing.retryMark === retryMark;
   if (undoing !== undefined && (isSameTry || after.runtime.kind !== 'running')) {
     const undone = await endRollBack(undoing, aims, after, undo);

@@ -273,19 +273,20 @@ test('a restart to undo that is still under way when the next agent comes is wai
   assert.deepEqual(kinds(await pass(node, present(kept, added))), [], 'held');
 });
 
+const killedInRollBack = (host: Host): Host => ({
+  ...host,
+  async apply(step, signal) {
+    if (step.kind === 'remove-anchor') throw new Error('killed');
+    return host.apply(step, signal);
+  },
+});
+
 test('what was begun to be undone is undone first, and then another bundle or another wish is carried out', async () => {
   for (const next of [{ set: present(kept, old) }, { set: present(kept, added), retryMark: 'now' }]) {
     await using node = await createSandbox({ roots: 1 });
     await pass(node, present(kept));
     await node.runtime.failNextRestart('fails');
-    const killed = (host: Host): Host => ({
-      ...host,
-      apply: async (step, signal) => {
-        if (step.kind === 'remove-anchor') throw new Error('killed');
-        return host.apply(step, signal);
-      },
-    });
-    await assert.rejects(pass(node, present(kept, added), { wrap: killed }), /killed/);
+    await assert.rejects(pass(node, present(kept, added), { wrap: killedInRollBack }), /killed/);
     const { retryMark = '' } = next;
     assert.deepEqual(outcome(await pass(node, next.set, { retryMark })), ['Synced', '']);
     await assertTrusts(node, [kept, retryMark === '' ? old : added]);
@@ -296,14 +297,7 @@ test('whoever has started the runtime meanwhile is not restarted for a rollback 
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(kept));
   await node.runtime.failNextRestart('fails');
-  const killed = (host: Host): Host => ({
-    ...host,
-    apply: async (step, signal) => {
-      if (step.kind === 'remove-anchor') throw new Error('killed');
-      return host.apply(step, signal);
-    },
-  });
-  await assert.rejects(pass(node, present(kept, added), { wrap: killed }), /killed/);
+  await assert.rejects(pass(node, present(kept, added), { wrap: killedInRollBack }), /killed/);
   const startedMeanwhile = (host: Host): Host => ({
     ...host,
     async observe(look, signal) {

@@ -61,7 +61,8 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
 
   /**
    * What was taken away and is trusted: in the bundle, in what a killed run of the tool has left of one, or in a file that
-   * somebody has put beside it; Go's programs load these as well. The inputs are many, and read only when there is something to look for in them.
+   * somebody has put beside it; Go's programs load these as well. The inputs are many, and read only when there is something to
+   * look for in them.
    */
   async function findReturned(
     bundle: ReadonlySet<Fingerprint>,

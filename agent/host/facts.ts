@@ -136,6 +136,8 @@ const memory = record({
   atBoot: optional(list(anchor)),
 });
 
+const noted = { at: time, countsFrom: optional(time) };
+
 /** A part that has not its shape is as good as not there. */
 const shapes: ReadonlyMap<string, Shape> = new Map([
   ['source', memory],
@@ -144,26 +146,13 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
     'runtime',
     record({
       rebuild: optional(
-        record({
-          bundle: text,
-          at: time,
-          countsFrom: optional(time),
-          before: text,
-          after: optional(text),
-          version: optional(text),
-        }),
+        record({ ...noted, bundle: text, before: text, after: optional(text), version: optional(text) }),
       ),
       loaded: optional(
         record({ invocationId: text, bundle: text, version: optional(text), besides: optional(list(anchor)) }),
       ),
       restarted: optional(
-        record({
-          bundle: optional(text),
-          at: time,
-          countsFrom: optional(time),
-          before: optional(text),
-          version: optional(text),
-        }),
+        record({ ...noted, bundle: optional(text), before: optional(text), version: optional(text) }),
       ),
       rewritten: optional(text),
     }),

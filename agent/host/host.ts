@@ -97,7 +97,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       const { proven = [], added = [] } = await facts.read();
       const name = anchorName(certificate.fingerprint);
       if (!proven.includes(name) && !added.includes(name)) await facts.update({ added: [...added, name] });
-      await store.writeAnchor(certificate); // before that: what is wanted, not there and not withdrawn was taken by somebody else
+      await store.writeAnchor(certificate); // before the note: what is wanted, not there and not withdrawn was taken by somebody else
       await noteWithdrawn((names) => names.filter((known) => known !== name));
     },
     unindex: ({ names }, signal) => store.unindex(names, signal),

@@ -111,9 +111,7 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
   }
   const version = rebuilds ? undefined : store.version;
   const load = loadSteps(unit, desired, version);
-  const restart: Step = { kind: 'restart-runtime', unit, bundle: desired.digest, stale: runtime.invocationId };
-  if (!rebuilds && holdsGone(runtime.invocationId, store, record)) return [restart, ...load];
-  switch (loadedBy(runtime.invocationId, record, desired.digest, version)) {
+  switch (loadedBy(runtime.invocationId, record, desired.digest, rebuilds ? undefined : store)) {
     case 'noted':
       return [];
     case 'rewritten':
@@ -121,19 +119,8 @@ function planRuntime(desired: TrustBundle, { store, runtime, record }: Observati
     case 'follows':
       return load;
     default:
-      return [restart, ...load];
+      return [{ kind: 'restart-runtime', unit, bundle: desired.digest, stale: runtime.invocationId }, ...load];
   }
-}
-
-/** It has loaded what was withdrawn, through somebody else's file, and that is in the store no more. */
-function holdsGone(
-  invocationId: string,
-  { bundle, stillTrusted }: StoreObservation,
-  { loaded }: RuntimeRecord,
-): boolean {
-  if (loaded?.invocationId !== invocationId || bundle.size === 0) return false;
-  const there = new Set([...bundle, ...stillTrusted.map(({ fingerprint }) => fingerprint)].map(anchorName));
-  return loaded.besides?.some((name) => !there.has(name)) ?? false;
 }
 
 function loadSteps(unit: string, { digest }: TrustBundle, version: string | undefined): Step[] {
@@ -179,10 +166,11 @@ function loadedBy(
   invocationId: string,
   { rebuild, loaded, restarted }: RuntimeRecord,
   bundle: BundleDigest,
-  version: string | undefined,
+  store: StoreObservation | undefined,
 ): 'noted' | 'rewritten' | 'follows' | 'stale' {
+  const version = store?.version;
   if (loaded?.invocationId === invocationId) {
-    if (loaded.bundle !== bundle) return 'stale';
+    if (loaded.bundle !== bundle || (store !== undefined && hasLost(store, loaded.besides))) return 'stale';
     return version === undefined || version === loaded.version ? 'noted' : 'rewritten';
   }
   if (version === undefined || rebuild?.after === undefined) return 'stale';
@@ -192,6 +180,12 @@ function loadedBy(
   const isLater = !seen.has(invocationId) && !seen.has('unknown');
   const isSame = version === rebuild.version || (loaded?.bundle === bundle && version === loaded.version);
   return isLater && isSame ? 'follows' : 'stale';
+}
+
+/** What was withdrawn and was in the store for somebody else's sake is there no more. One that cannot be read tells nothing. */
+function hasLost({ bundle, stillTrusted }: StoreObservation, besides: readonly AnchorName[] = []): boolean {
+  const there = new Set([...bundle, ...stillTrusted.map(({ fingerprint }) => fingerprint)].map(anchorName));
+  return bundle.size > 0 && besides.some((name) => !there.has(name));
 }
 
 /** What disturbs nobody is done in a world, too, in which something else has failed. */

@@ -109,7 +109,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
       // Noted before it is asked for: back to a part of what is desired.
       const { runtime: { restarted } = {}, undoing } = readRecords(disk);
       const isUndo = restarted?.bundle !== undefined && restarted.bundle !== digestOf(wanted.desired);
-      // Or, once, to what is desired by now: in no hurry to spare whoever has started it meanwhile.
+      // Or, once, to what is desired by now, whoever may have started it while the rollback went on.
       const endsUndo = undoing !== undefined && !wasUndo;
       wasUndo = isUndo || endsUndo;
       const { process, isActive } = runtime();
@@ -144,8 +144,9 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     noted() {
       const ended = readEnded();
       const isSame = ended?.version === endedByAgent?.version && ended?.bundle === endedByAgent?.bundle;
-      if (!isSame) put = undefined;
-      if (!isSame) endedByAgent = ended && { ...ended, at: court.moment() };
+      if (isSame) return;
+      put = undefined;
+      endedByAgent = ended && { ...ended, at: court.moment() };
     },
     bootNoted() {
       const lines = disk.read(bootRecord)?.toString().split('\n') ?? [];

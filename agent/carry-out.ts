@@ -6,19 +6,13 @@ import { AgentError } from './errors.ts';
 import { type Facts, limitWithdrawn } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
+import { restartTime } from './restart-time.ts';
 import { type Aims, endRollBack, type Means, rollBack } from './roll-back.ts';
 import type { TrustBundle } from './trust/bundle.ts';
 import type { Certificate } from './trust/certificate.ts';
 import type { Decision } from './trust/desired.ts';
 import { type Drift, planAgainstDrift } from './trust/drift.ts';
-import {
-  type AnchorName,
-  anchorName,
-  digestWorld,
-  type NotedTime,
-  type Observation,
-  trustedNow,
-} from './trust/observation.ts';
+import { type AnchorName, anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
 import { isHarmless, planTrust, type Step } from './trust/plan.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type Status, sentence, type Undoing } from './trust/status.ts';
@@ -192,30 +186,6 @@ async function carryOutOnce(
     if (!(error instanceof AgentError)) throw error;
     return { kind: 'failed', error };
   }
-}
-
-/**
- * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
- * recorded on disk. What lies ahead was recorded by a clock that was set back since: it counts from now on, which is noted.
- */
-async function restartTime(
-  host: Host,
-  { verdict }: Pick<Decision, 'verdict'>,
-  { restartDelayMs, restartIntervalMs, now }: PassContext,
-): Promise<Date> {
-  if (verdict.kind === 'withdrawn') return now();
-  const { runtime } = await host.facts.read();
-  const rebuild = runtime.rebuild && countFrom(runtime.rebuild, now());
-  const restarted = runtime.restarted && countFrom(runtime.restarted, now());
-  await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });
-  const after = (noted: NotedTime | undefined, ms: number): number =>
-    noted === undefined ? 0 : Date.parse(noted.countsFrom ?? noted.at) + ms;
-  return new Date(Math.max(after(rebuild, restartDelayMs), after(restarted, restartIntervalMs)));
-}
-
-function countFrom<T extends NotedTime>(noted: T, now: Date): T {
-  const isAhead = Date.parse(noted.countsFrom ?? noted.at) > now.getTime();
-  return isAhead ? { ...noted, countsFrom: now.toISOString() } : noted;
 }
 
 function applying(

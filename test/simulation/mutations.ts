@@ -161,7 +161,7 @@ export const mutations: readonly Mutation[] = [
   ),
   mutate(
     'a restart does not wait for its interval',
-    'carry-out.ts',
+    'restart-time.ts',
     'after(restarted, restartIntervalMs)',
     'after(restarted, 0)',
   ),
@@ -173,19 +173,19 @@ export const mutations: readonly Mutation[] = [
   ),
   mutate(
     'a clock that was set back puts a restart off',
-    'carry-out.ts',
+    'restart-time.ts',
     'isAhead ? { ...noted, countsFrom: now.toISOString() } : noted',
     'noted',
   ),
   mutate(
     'a clock that was set back puts a restart off again and again',
-    'carry-out.ts',
+    'restart-time.ts',
     'await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });',
     '',
   ),
   mutate(
     'a clock that was set back ends the interval between restarts',
-    'carry-out.ts',
+    'restart-time.ts',
     '{ ...noted, countsFrom: now.toISOString() }',
     '{ ...noted, countsFrom: new Date(0).toISOString() }',
   ),

@@ -1,0 +1,30 @@
+// When the runtime may be restarted. The times are on disk, so neither a crash nor a clock that was set back shortens the wait.
+
+import type { Host } from './host/host.ts';
+import type { PassContext } from './reconcile.ts';
+import type { Decision } from './trust/desired.ts';
+import type { NotedTime } from './trust/observation.ts';
+
+/**
+ * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
+ * recorded on disk. What lies ahead was recorded by a clock that was set back since: it counts from now on, which is noted.
+ */
+export async function restartTime(
+  host: Host,
+  { verdict }: Pick<Decision, 'verdict'>,
+  { restartDelayMs, restartIntervalMs, now }: PassContext,
+): Promise<Date> {
+  if (verdict.kind === 'withdrawn') return now();
+  const { runtime } = await host.facts.read();
+  const rebuild = runtime.rebuild && countFrom(runtime.rebuild, now());
+  const restarted = runtime.restarted && countFrom(runtime.restarted, now());
+  await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });
+  const after = (noted: NotedTime | undefined, ms: number): number =>
+    noted === undefined ? 0 : Date.parse(noted.countsFrom ?? noted.at) + ms;
+  return new Date(Math.max(after(rebuild, restartDelayMs), after(restarted, restartIntervalMs)));
+}
+
+function countFrom<T extends NotedTime>(noted: T, now: Date): T {
+  const isAhead = Date.parse(noted.countsFrom ?? noted.at) > now.getTime();
+  return isAhead ? { ...noted, countsFrom: now.toISOString() } : noted;
+}

@@ -79,6 +79,7 @@ export function createAgents(options: AgentsOptions): Agents {
       get hasEnded() {
         return state.hasEnded;
       },
+      beganAt: 0,
       lookedAt: 0,
       stagedAt: 0,
       changedAt: 0,

@@ -105,15 +105,13 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
     served: wanted.served,
     fileServed: wanted.fileServed,
     nodeServed(suspect, isEnabled) {
+      suspect.beganAt = court.moment();
       repairs.passBegins(suspect);
       wanted.nodeServed(suspect, isEnabled);
     },
     recorded: repairs.recorded,
     excuse: repairs.excuse,
-    isWhole() {
-      const bundle = bundledPrints(disk);
-      return [...(proof.last?.named ?? [])].every((print) => !proof.isKept(print) || bundle.has(print));
-    },
+    isWhole: proof.isWhole,
     exempt: court.exempt,
     breaks: court.breaks,
     changing,

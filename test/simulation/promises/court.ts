@@ -13,6 +13,8 @@ export interface Broken {
 /** A process of the agent, as it is judged. */
 export interface Suspect {
   readonly isDead: boolean;
+  /** The moment in which its pass began. */
+  beganAt: number;
   /** The moment in which it last began to look at the host. */
   lookedAt: number;
   /** When it has last built a store to look at. */

@@ -16,6 +16,8 @@ export interface Proof {
   readonly hasChangedSince: boolean;
   /** Proven once, and still desired: nothing but its source takes it away. */
   isKept(print: string): boolean;
+  /** All that was proven and is still desired is in the bundle, whatever the records say by now. */
+  isWhole(): boolean;
   /** The Node says Synced: answers with the certificates, if that is true. */
   synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): Prints | undefined;
   anchorChanges(call: string, print: string | undefined): void;
@@ -35,7 +37,9 @@ export interface Proof {
 export function createProof(court: Court, wanted: Wanted): Proof {
   const { disk, runtime, breaks, exempt } = court;
   let last: Proof['last'];
-  /** Those of it that no source has wanted at some time since. */
+  /** Named by the last Synced that was true. */
+  let named: Prints = new Set();
+  /** Those of them that no source has wanted at some time since. */
   const left = new Set<string>();
   let hasChangedSince = false;
   let rebuiltAt = 0;
@@ -65,6 +69,10 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     return undefined;
   }
 
+  function isStillDesired(print: string): boolean {
+    return named.has(print) && wanted.desired.has(print) && !left.has(print);
+  }
+
   return {
     get last() {
       return last;
@@ -72,19 +80,24 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     get hasChangedSince() {
       return hasChangedSince;
     },
-    isKept: (print) => wanted.desired.has(print) && last?.named.has(print) === true && !left.has(print),
+    isKept: (print) => last !== undefined && isStillDesired(print),
+    isWhole() {
+      const bundle = bundledPrints(disk);
+      return [...named].every((print) => !isStillDesired(print) || bundle.has(print));
+    },
     synced(suspect, annotations) {
-      const named = namedIn(annotations['node-trust-agent/details']);
-      const lie = findLie(suspect, named, annotations['node-trust-agent/bundle']);
+      const said = namedIn(annotations['node-trust-agent/details']);
+      const lie = findLie(suspect, said, annotations['node-trust-agent/bundle']);
       const { process } = runtime();
       if (lie === undefined && process !== undefined) {
-        last = { named, invocationId: process.invocationId, by: suspect, at: suspect.lookedAt };
+        last = { named: said, invocationId: process.invocationId, by: suspect, at: suspect.lookedAt };
+        named = said;
         hasChangedSince = false;
         left.clear();
       }
-      if (lie === undefined) proven = rebuiltAt > court.disturbedAt ? named : undefined;
+      if (lie === undefined) proven = rebuiltAt > court.disturbedAt ? said : undefined;
       else if (suspect.lookedAt > court.disturbedAt) breaks('Synced is proof', lie);
-      return lie === undefined ? named : undefined;
+      return lie === undefined ? said : undefined;
     },
     anchorChanges(call, print) {
       proven = undefined;
@@ -96,7 +109,7 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     },
     wantedChanges() {
       proven = undefined;
-      for (const print of last?.named ?? []) if (!wanted.desired.has(print)) left.add(print);
+      for (const print of named) if (!wanted.desired.has(print)) left.add(print);
     },
     rebuilt(bundle, startedAt) {
       if (startedAt >= court.disturbedAt) rebuiltAt = court.moment();

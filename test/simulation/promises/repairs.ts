@@ -40,7 +40,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
   let untold: { readonly by: Suspect; readonly paths: Set<string> } | undefined;
   let isExcused = false;
   let clockSetMs = Number.NEGATIVE_INFINITY;
-  const begins = new WeakMap<Suspect, { readonly ms: number; readonly moment: number; readonly proven: number }>();
+  const begins = new WeakMap<Suspect, { readonly ms: number; readonly proven: number }>();
   const lastTold = new Map<string, number>();
   const wallMs = (): number => clock.wall().getTime();
   const add = (times: Map<string, readonly number[]>, path: string, at: number): readonly number[] => {
@@ -60,7 +60,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
   }
 
   function judgeFight(suspect: Suspect, message: string): void {
-    if ((begins.get(suspect)?.moment ?? 0) < court.clockSetAt) return;
+    if (suspect.beganAt < court.clockSetAt) return;
     const [, path = '', until = ''] = /^(\S+) is changed .* left alone until (\S+?);/.exec(message) ?? [];
     if (!(Date.parse(until) <= wallMs() + windowMs)) breaks('a fight is taken up again', message);
     if (clock.elapsedMs() - clockSetMs < clockMs) return;
@@ -72,7 +72,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
 
   return {
     passBegins(suspect) {
-      begins.set(suspect, { ms: wallMs(), moment: court.moment(), proven: proof.last?.at ?? 0 });
+      begins.set(suspect, { ms: wallMs(), proven: proof.last?.at ?? 0 });
       const [path] = untold?.by === suspect && !suspect.isEnding ? untold.paths : [];
       if (path !== undefined) breaks('a repair is told', `${path} was repaired, and no event says so`);
       untold = undefined;
@@ -100,12 +100,12 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       if (reason !== 'DriftRepaired') return;
       const path = message.slice(0, message.indexOf(' was repaired'));
       untold?.paths.delete(path);
-      const { ms = 0, moment = 0, proven = 0 } = begins.get(suspect) ?? {};
+      const { ms = 0, proven = 0 } = begins.get(suspect) ?? {};
       // Since then all was as it should be, or this was repaired already.
       const knownAt = Math.max(lastTold.get(path) ?? 0, proven);
       if (court.meddledAt <= knownAt) breaks('what is told as a repair is one', `${message}, and nobody was there`);
-      lastTold.set(path, moment);
-      if (moment < court.clockSetAt) return; // by which clock it was counted nobody knows
+      lastTold.set(path, suspect.beganAt);
+      if (suspect.beganAt < court.clockSetAt) return; // by which clock it was counted nobody knows
       const times = add(told, path, ms);
       const first = times.at(-maxRepairs - 1);
       if (first !== undefined && Math.abs(wallMs() - first) < windowMs)

@@ -165,7 +165,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
       if (lastMs !== undefined) lastMs -= Math.max(0, byMs);
     },
     deferred(suspect, message, spreadMs) {
-      if (suspect.lookedAt < court.clockSetAt) return;
+      if (suspect.beganAt < court.clockSetAt) return;
       const [, until = ''] = / is restarted at (\S+?);/.exec(message) ?? [];
       const waitMs = Date.parse(until) - clock.wall().getTime();
       const isOpen = put !== undefined && put.at > Math.max(court.clockSetAt, court.disturbedAt) && put.by === suspect;

@@ -27,10 +27,8 @@ export interface Suspect {
   /** Since when it has been told that the label is gone. */
   unlabelledSinceMs: number | undefined;
   isMember: boolean;
-  /** NotFound in a row. */
-  absences: number;
-  /** The first of them. */
-  absentSince: { readonly wallMs: number; readonly elapsedMs: number };
+  /** When it was first told in its pass that the Secret is not there, by the wall clock. */
+  absentSinceMs: number | undefined;
   /** What it was told and has not acted upon, in order: lost where it dies before. */
   told: (() => void)[];
 }

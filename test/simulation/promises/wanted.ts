@@ -145,14 +145,11 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     isDesired,
     acts,
     served(suspect, said) {
-      suspect.absences = said.kind === 'absent' ? suspect.absences + 1 : 0;
-      if (suspect.absences === 1)
-        suspect.absentSince = { wallMs: clock.wall().getTime(), elapsedMs: clock.elapsedMs() };
-      const isGone = said.kind === 'empty' || suspect.absences >= 2;
       const at = clock.wall().getTime();
-      // The read that confirms follows at once, and the clock may be set between the two.
-      const { wallMs, elapsedMs } = suspect.absentSince;
-      const since = suspect.absences >= 2 && clock.elapsedMs() - elapsedMs < 5_000 ? wallMs : at;
+      const first = suspect.absentSinceMs;
+      if (said.kind === 'absent') suspect.absentSinceMs ??= at;
+      const isGone = said.kind === 'empty' || (said.kind === 'absent' && first !== undefined);
+      const since = first ?? at; // the clock may be set between a read and the one that confirms it
       suspect.told.push(() => believeSecret(said, isGone, at, since));
     },
     isDesiredBy(suspect, prints) {
@@ -177,6 +174,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     },
     nodeServed(suspect, isEnabled) {
       suspect.told = []; // what it has not kept in mind in its last pass it has not taken up
+      suspect.absentSinceMs = undefined;
       if (isEnabled === true) {
         suspect.hasSeenLabel = true;
         // One that is kept out by the lock takes nothing back.

@@ -3,17 +3,15 @@
 // that no restart and no rebuild is tried again in a world that has not changed.
 
 import { AgentError } from './errors.ts';
-import { type Facts, limitWithdrawn } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import { restartTime } from './restart-time.ts';
 import { type Aims, endRollBack, type Means, rollBack } from './roll-back.ts';
-import type { TrustBundle } from './trust/bundle.ts';
-import type { Certificate } from './trust/certificate.ts';
 import type { Decision } from './trust/desired.ts';
 import { type Drift, planAgainstDrift } from './trust/drift.ts';
-import { type AnchorName, anchorName, digestWorld, type Observation, trustedNow } from './trust/observation.ts';
+import { digestWorld, type Observation } from './trust/observation.ts';
 import { isHarmless, planTrust, type Step } from './trust/plan.ts';
+import { provenBy, recollect } from './trust/provenance.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type Status, sentence, type Undoing } from './trust/status.ts';
 
@@ -28,6 +26,19 @@ export interface Work {
   readonly repaired: readonly Drift[];
 }
 
+/** For whoever has written the store while the runtime started to come to an end. */
+const settleMs = 15_000;
+
+/** What the parts of a pass share. */
+interface Pass extends Omit<Decision, 'desired'> {
+  readonly host: Host;
+  readonly context: PassContext;
+  readonly signal: AbortSignal;
+  readonly aims: Aims;
+  /** What was done until now. */
+  readonly done: { readonly steps: Step[]; readonly warnings: string[]; readonly repaired: Drift[] };
+}
+
 /**
  * Carries out the plan, and what it wants after that twice more: somebody may have changed the host meanwhile, or a runtime
  * that was awaited has come up. The runtime is not restarted twice, but to undo: a second restart waits for its own time.
@@ -39,120 +50,117 @@ export async function carryOut(
   context: PassContext,
   signal: AbortSignal,
 ): Promise<Work> {
-  const steps: Step[] = [];
-  const warnings: string[] = [];
-  const drifts: Drift[] = [];
-  let after = before;
-  const end = (carried: Carried): Work => {
-    return { carried, steps, warnings, after, remaining: planTrust(desired, after), repaired: drifts };
+  const done: Pass['done'] = { steps: [], warnings: [], repaired: [] };
+  const end = (carried: Carried, after: Observation): Work => {
+    return { carried, ...done, after, remaining: planTrust(desired, after) };
   };
-  if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }), remaining: [] };
-  const { withdrawn: known = [] } = await host.facts.read();
-  let facts = await remember(desired, before, host, context.retryMark);
-  const { retryMark = '', undoing } = facts;
+  if (decision.verdict.kind === 'kept') return { ...end({ kind: 'done' }, before), remaining: [] };
+  const known = await host.facts.read();
+  const wish = context.retryMark ?? known.retryMark; // one that cannot be read is the last that could be
+  const { proven, withdrawn, undoing, retryMark } = await host.facts.update({
+    ...recollect(known, desired, before.store),
+    retryMark: wish === '' ? undefined : wish,
+  });
+  const pass: Pass = {
+    ...decision,
+    host,
+    context,
+    signal,
+    aims: { desired, proven: new Set(proven), retryMark: retryMark ?? '' },
+    done,
+  };
   // What is known to go only now may be in the bundle again, or still, without its anchor. And a glance takes a process on its
   // way down for one that runs: a restart of ours may still be under way.
-  const isNewlyGoing = facts.withdrawn?.some((name) => !known.includes(name)) === true;
-  if (isNewlyGoing || undoing !== undefined) after = await host.observe('ask', signal);
-  const aims: Aims = { desired, proven: new Set(facts.proven), retryMark };
-  const run = (plan: readonly Step[], restartAt: RestartAt): Promise<Carried> =>
-    carryOutOnce(plan, { steps, warnings }, decision, restartAt, host, context, signal);
-  const undo: Means = {
-    note: (begun) => noteUndoing(begun, host),
-    run: (plan) => run(plan, () => Promise.resolve(context.now())),
-    observe: () => host.observe('ask', signal),
-  };
-  // A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it.
-  const isSameTry = undoing?.bundle === desired.digest && undoing.retryMark === retryMark;
-  if (undoing !== undefined && (isSameTry || after.runtime.kind !== 'running')) {
-    const undone = await endRollBack(undoing, aims, after, undo);
+  const isNewlyGoing = withdrawn?.some((name) => known.withdrawn?.includes(name) !== true) === true;
+  let after = isNewlyGoing || undoing !== undefined ? await host.observe('ask', signal) : before;
+  if (undoing !== undefined) {
+    const undone = await endCutOff(undoing, after, pass);
     after = undone.after;
-    if (isSameTry) {
-      await noteHeld(undone.error, digestWorld(desired, after), host, retryMark);
-      return end({ kind: 'failed', error: undone.error });
-    }
+    if (undone.error !== undefined) return end({ kind: 'failed', error: undone.error }, after);
   }
-  if (undoing !== undefined) facts = await host.facts.update({ undoing: undefined });
-  const undoingSteps = steps.length; // the restarts among them were to undo
+  const undoingSteps = done.steps.length; // the restarts among them were to undo
   for (let round = 1; round <= 3; round += 1) {
-    if (round > 1) facts = await host.facts.read();
-    const { plan, repaired, fight, repairs } = planAgainstDrift(desired, after, facts, host.places, context.now());
-    if (plan.length === 0 && fight !== undefined) {
-      await host.facts.update({ repairs });
-      return end(fight);
-    }
-    if (plan.length === 0) break;
-    const isSecondRestart = steps.slice(undoingSteps).some(restarts) && plan.some(restarts);
-    if (isSecondRestart && plan.some(({ kind }) => kind === 'rebuild-store')) break; // the store has not become what it should
-    const { held } = facts;
-    const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
-    const isSame = held?.world === digestWorld(desired, after) && !isNewWish;
-    if (isSame && !plan.every(isHarmless)) return end({ kind: 'held', held });
-    const stepsBefore = steps.length;
-    let carried = await run(plan, async () => {
-      const soonestMs = isSecondRestart ? context.now().getTime() + settleMs : 0;
-      return new Date(Math.max((await restartTime(host, decision, context)).getTime(), soonestMs));
-    });
-    // Whatever has failed after the store, what is of the store was repaired.
-    const isStoreDone = plan.slice(steps.length - stepsBefore).every((step) => 'unit' in step);
-    signal.throwIfAborted();
-    after = await host.observe('ask', signal);
-    if (carried.kind === 'failed') {
-      const undone = await rollBack(carried.error, aims, after, undo);
-      carried = { kind: 'failed', error: undone.error };
-      after = undone.after;
-    }
-    const failure = carried.kind === 'failed' ? carried.error : undefined;
-    await noteHeld(failure, digestWorld(desired, after), host, retryMark);
-    if (failure === undefined || isStoreDone) {
-      drifts.push(...repaired);
-      await host.facts.update({ repairs });
-    }
-    if (carried.kind !== 'done') return end(carried);
-    if (fight !== undefined) return end(fight);
+    const { carried, after: found } = await carryOutRound(after, undoingSteps, pass);
+    after = found;
+    if (carried === undefined) break;
+    if (carried.kind !== 'done') return end(carried, after);
   }
-  const work = end({ kind: 'done' });
+  const work = end({ kind: 'done' }, after);
   if (work.remaining.length === 0) {
-    await host.facts.update({ held: undefined, proven: namesOf(desired.certificates), added: undefined });
+    await host.facts.update({ held: undefined, ...provenBy(desired.certificates) });
   }
   return work;
 }
 
-type RestartAt = () => Promise<Date>;
-
-/** For whoever has written the store while the runtime started to come to an end. */
-const settleMs = 15_000;
-
 /**
- * The records, with what this pass knows: what is found at the first pass of all counts as proven, since others have lived with
- * it; what of that, of what was only being added, or of our links is to go, since somebody else, or the boot, may take the anchor
- * away before us; a wish to try again that cannot be read is the last that could be.
+ * A rollback that was cut off is ended; with another bundle or wish by now, only if the runtime may be down for it. Its failure is
+ * told where it was the same try.
  */
-async function remember(
-  { certificates }: TrustBundle,
-  { store }: Observation,
-  host: Host,
-  retryMark: string | undefined,
-): Promise<Facts> {
-  const { proven: last, added: begun = [], withdrawn: before = [] } = await host.facts.read();
-  const proven = last ?? namesOf(trustedNow({ store }, []).certificates.map(({ certificate }) => certificate));
-  const wanted = new Set(namesOf(certificates));
-  const there = new Set(namesOf(store.anchors.flatMap(({ certificate }) => certificate ?? [])));
-  const gone = before.filter((name) => !(wanted.has(name) && there.has(name)));
-  const known = new Set([...proven, ...begun, ...store.derived]);
-  const going = [...known].filter((name) => !wanted.has(name) && !gone.includes(name));
-  const added = [...wanted].filter((name) => !proven.includes(name) && (there.has(name) || begun.includes(name)));
-  const wish = retryMark !== undefined && { retryMark: retryMark === '' ? undefined : retryMark };
-  return host.facts.update({
-    proven,
-    added: added.length === 0 ? undefined : added,
-    withdrawn: limitWithdrawn([...gone, ...going]),
-    ...wish,
-  });
+async function endCutOff(
+  undoing: Undoing,
+  before: Observation,
+  pass: Pass,
+): Promise<{ readonly error: AgentError | undefined; readonly after: Observation }> {
+  const { aims, host } = pass;
+  const isSameTry = undoing.bundle === aims.desired.digest && undoing.retryMark === aims.retryMark;
+  const isEnded = isSameTry || before.runtime.kind !== 'running';
+  const undone = isEnded ? await endRollBack(undoing, aims, before, undoBy(pass)) : undefined;
+  const after = undone?.after ?? before;
+  const error = isSameTry ? undone?.error : undefined;
+  if (error === undefined) await host.facts.update({ undoing: undefined });
+  else await noteHeld(error, after, pass);
+  return { error, after };
 }
 
-function namesOf(certificates: readonly Certificate[]): readonly AnchorName[] {
-  return certificates.map(({ fingerprint }) => anchorName(fingerprint));
+/** One plan; nothing is carried out where there is nothing to do, or nothing that may be done now. */
+async function carryOutRound(
+  before: Observation,
+  undoingSteps: number,
+  pass: Pass,
+): Promise<{ readonly carried: Carried | undefined; readonly after: Observation }> {
+  const { aims, done, host, context, signal } = pass;
+  const { desired, retryMark } = aims;
+  const facts = await host.facts.read();
+  const { plan, repaired, fight, repairs } = planAgainstDrift(desired, before, facts, host.places, context.now());
+  if (plan.length === 0) {
+    if (fight !== undefined) await host.facts.update({ repairs });
+    return { carried: fight, after: before };
+  }
+  const isSecondRestart = done.steps.slice(undoingSteps).some(restarts) && plan.some(restarts);
+  if (isSecondRestart && plan.some(({ kind }) => kind === 'rebuild-store')) {
+    return { carried: undefined, after: before }; // the store has not become what it should
+  }
+  const { held } = facts;
+  const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
+  const isSame = held?.world === digestWorld(desired, before) && !isNewWish;
+  if (isSame && !plan.every(isHarmless)) return { carried: { kind: 'held', held }, after: before };
+  const stepsBefore = done.steps.length;
+  const tried = await carryOutOnce(plan, pass, async () => {
+    const soonestMs = isSecondRestart ? context.now().getTime() + settleMs : 0;
+    return new Date(Math.max((await restartTime(host, pass, context)).getTime(), soonestMs));
+  });
+  // Whatever has failed after the store, what is of the store was repaired.
+  const isStoreDone = plan.slice(done.steps.length - stepsBefore).every((step) => 'unit' in step);
+  signal.throwIfAborted();
+  const found = await host.observe('ask', signal);
+  const undone = tried.kind === 'failed' ? await rollBack(tried.error, aims, found, undoBy(pass)) : undefined;
+  const after = undone?.after ?? found;
+  await noteHeld(undone?.error, after, pass);
+  if (undone === undefined || isStoreDone) {
+    done.repaired.push(...repaired);
+    await host.facts.update({ repairs });
+  }
+  if (undone !== undefined) return { carried: { kind: 'failed', error: undone.error }, after };
+  return { carried: tried.kind === 'done' ? (fight ?? tried) : tried, after };
+}
+
+function undoBy(pass: Pass): Means {
+  const { host, context, signal } = pass;
+  return {
+    note: (begun) => noteUndoing(begun, host),
+    run: (plan) => carryOutOnce(plan, pass, () => Promise.resolve(context.now())),
+    observe: () => host.observe('ask', signal),
+  };
 }
 
 function restarts({ kind }: Step): boolean {
@@ -161,12 +169,8 @@ function restarts({ kind }: Step): boolean {
 
 async function carryOutOnce(
   plan: readonly Step[],
-  { steps, warnings }: { readonly steps: Step[]; readonly warnings: string[] },
-  decision: Omit<Decision, 'desired'>,
-  restartAt: RestartAt,
-  host: Host,
-  context: PassContext,
-  signal: AbortSignal,
+  { done: { steps, warnings }, host, context, signal, ...decision }: Pass,
+  restartAt: () => Promise<Date>,
 ): Promise<Carried> {
   try {
     for (const step of plan) {
@@ -207,12 +211,17 @@ function applying(
   };
 }
 
-/** What is not to be tried again; a rollback has ended with it. */
-async function noteHeld(error: AgentError | undefined, world: string, host: Host, retryMark: string): Promise<void> {
-  const isHeld = error?.retry === 'content';
-  const held = isHeld
-    ? { world, retryMark, code: error.code, message: sentence(error.message, error.remedy) }
-    : undefined;
+/** What is not to be tried again in this world; a rollback has ended with it. */
+async function noteHeld(
+  error: AgentError | undefined,
+  after: Observation,
+  { aims: { desired, retryMark }, host }: Pass,
+): Promise<void> {
+  const world = digestWorld(desired, after);
+  const held =
+    error?.retry === 'content'
+      ? { world, retryMark, code: error.code, message: sentence(error.message, error.remedy) }
+      : undefined;
   await host.facts.update({ held, undoing: undefined });
 }
 

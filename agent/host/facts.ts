@@ -5,7 +5,8 @@
 import { AgentError } from '../errors.ts';
 import type { SourceMemory } from '../trust/desired.ts';
 import type { Repairs } from '../trust/drift.ts';
-import { type AnchorName, parseAnchorName, type RuntimeRecord } from '../trust/observation.ts';
+import { parseAnchorName, type RuntimeRecord } from '../trust/observation.ts';
+import type { Provenance } from '../trust/provenance.ts';
 import type { HeldFailure, Undoing } from '../trust/status.ts';
 import type { HostRoot } from './root.ts';
 
@@ -15,7 +16,7 @@ export const stageFolder = `${stateFolder}/stage`;
 const factsPath = `${stateFolder}/state.json`;
 const schemaVersion = 1;
 
-export interface Facts {
+export interface Facts extends Provenance {
   readonly source?: SourceMemory;
   /** Of the machine's own file. */
   readonly local?: SourceMemory;
@@ -26,13 +27,7 @@ export interface Facts {
   readonly undoing?: Undoing;
   /** The last wish to try again that could be read. */
   readonly retryMark?: string;
-  /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
-  readonly proven?: readonly AnchorName[];
-  /** What was written besides, and not proven since. */
-  readonly added?: readonly AnchorName[];
   readonly repairs?: Repairs;
-  /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
-  readonly withdrawn?: readonly AnchorName[];
   /** The links of the store of which hooks could not be told. */
   readonly untold?: readonly string[];
   /** The pool was disabled and taking the trust away has begun. */
@@ -48,14 +43,6 @@ export interface FactsFile {
   update(change: { readonly [Key in keyof Facts]?: Facts[Key] | undefined }): Promise<Facts>;
   /** Takes the file away, with the last of our trust. */
   forget(): Promise<void>;
-}
-
-/** More than a set has certificates; an older one would have to come back from an older backup. */
-const maxWithdrawn = 64;
-
-/** The last ones, as the facts have them. */
-export function limitWithdrawn(names: readonly AnchorName[]): Facts['withdrawn'] {
-  return names.length === 0 ? undefined : names.slice(-maxWithdrawn);
 }
 
 const noFacts: Facts = { runtime: {} };

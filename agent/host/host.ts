@@ -17,11 +17,12 @@ import {
   trustedNow,
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
+import { limitWithdrawn } from '../trust/provenance.ts';
 import { readAksLeftovers } from './aks-leftovers.ts';
 import { bootRecord, readBootList, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
-import { createFactsFile, type FactsFile, limitWithdrawn, stageFolder, stateFolder } from './facts.ts';
+import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
 import { type HostRoot, isTemporary } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 import type { Untold } from './trust-store.ts';

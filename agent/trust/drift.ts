@@ -4,6 +4,7 @@
 import { createBundle, type TrustBundle } from './bundle.ts';
 import { type AnchorName, anchorName, type Observation } from './observation.ts';
 import { isHarmless, planTrust, type Step } from './plan.ts';
+import type { Provenance } from './provenance.ts';
 import type { Carried } from './report.ts';
 
 export interface Drift {
@@ -29,11 +30,7 @@ const windowMs = 10 * 60_000;
 const maxRepairs = 5;
 
 /** What the records say of it. */
-export interface Remembered {
-  /** Our anchors when all was proven last. */
-  readonly proven?: readonly AnchorName[];
-  /** What was taken away by us. */
-  readonly withdrawn?: readonly AnchorName[];
+export interface Remembered extends Pick<Provenance, 'proven' | 'withdrawn'> {
   readonly repairs?: Repairs;
 }
 

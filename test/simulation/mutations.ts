@@ -143,7 +143,7 @@ export const mutations: readonly Mutation[] = [
   ),
   mutate(
     'what was taken away is not remembered',
-    'host/facts.ts',
+    'trust/provenance.ts',
     'return names.length === 0 ? undefined : names.slice(-maxWithdrawn);',
     'return undefined;',
   ),
@@ -195,8 +195,8 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a repair that failed counts',
     'carry-out.ts',
-    'if (failure === undefined || isStoreDone) {',
-    "if (failure?.code !== 'DiskFull') {",
+    'if (undone === undefined || isStoreDone) {',
+    "if (undone?.error.code !== 'DiskFull') {",
   ),
   mutate('what is being taken away is told as drift', 'trust/drift.ts', ' && !anchors.has(name)', ''),
   mutate(

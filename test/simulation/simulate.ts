@@ -52,24 +52,29 @@ interface Call {
 const mostOfWorker = 1_000;
 
 /** Splits the seeds over all cores. */
-export async function simulateMany(task: Task, onFailure: (failure: Failure) => void = () => {}): Promise<Findings> {
+export async function simulateMany(
+  task: Task,
+  onShare: (findings: Findings, schedulesSoFar: number) => void = () => {},
+): Promise<Findings> {
   const runs = task.to - task.from;
   const share = Math.min(mostOfWorker, Math.max(50, Math.ceil(runs / availableParallelism())));
   const shares = Array.from({ length: Math.ceil(runs / share) }, (_, index) => task.from + index * share);
   const found = new Map<number, Findings>();
   const failures: Failure[] = [];
+  let schedules = 0;
   const runNext = async (): Promise<void> => {
     for (let from = shares.shift(); from !== undefined && failures.length < task.enough; from = shares.shift()) {
       const findings = await runWorker({ ...task, from, to: Math.min(task.to, from + share) });
       found.set(from, findings);
       failures.push(...findings.failures);
-      for (const failure of findings.failures) onFailure(failure);
+      schedules += findings.schedules;
+      onShare(findings, schedules);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, runNext));
   const inOrder = [...found].sort(([one], [other]) => one - other).map(([, findings]) => findings);
   return {
-    schedules: inOrder.reduce((sum, { schedules }) => sum + schedules, 0),
+    schedules,
     failures,
     trace: inOrder.map(({ trace }) => trace).join(' '),
   };
@@ -116,9 +121,10 @@ async function work({ from, to, mutation, enough, shrinks }: Task): Promise<Find
 async function runSeeds(from: number, runs: number): Promise<boolean> {
   const startedAt = performance.now();
   const task = { from, to: from + runs, mutation: undefined, enough: 10, shrinks: true };
-  const { schedules, failures } = await simulateMany(task, ({ seed, story }) =>
-    print(`\nseed ${seed}, as short as it gets:\n${story.join('\n')}\n`),
-  );
+  const { schedules, failures } = await simulateMany(task, (share, soFar) => {
+    for (const { seed, story } of share.failures) print(`\nseed ${seed}, as short as it gets:\n${story.join('\n')}\n`);
+    if (soFar % 10_000 === 0) process.stderr.write(`${soFar} of ${runs}\n`);
+  });
   print(
     `${schedules} schedules in ${((performance.now() - startedAt) / 1000).toFixed(1)} s, ${failures.length} broke a promise\n`,
   );

@@ -16,6 +16,11 @@ export function anchorPath(name: AnchorName): string {
   return posix.join(anchorsFolder, `${name}.crt`);
 }
 
+/** The tool's temporary file: of a run that goes on, or that was killed. */
+export function unfinishedPath(bundlePath: string): string {
+  return `${bundlePath}.new`;
+}
+
 /** A file that goes into the bundle, and what it holds. */
 export interface Input extends BundleReading {
   readonly path: string;

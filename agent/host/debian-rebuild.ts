@@ -9,7 +9,7 @@ import { AgentError } from '../errors.ts';
 import type { Certificate } from '../trust/certificate.ts';
 import { type AnchorName, anchorName } from '../trust/observation.ts';
 import { type HookParts, linkOf, tellHooks } from './debian-hooks.ts';
-import { anchorPath, type Input, isOurs, readInputs, refuseBroken } from './debian-inputs.ts';
+import { anchorPath, type Input, isOurs, readInputs, refuseBroken, unfinishedPath } from './debian-inputs.ts';
 import type { StageParts } from './debian-stage.ts';
 import { stageFolder } from './facts.ts';
 import {
@@ -133,7 +133,7 @@ async function build(parts: RebuildParts, signal: AbortSignal): Promise<Uint8Arr
  */
 async function awaitOthers({ root, bundlePath }: RebuildParts, signal: AbortSignal): Promise<string> {
   for (let before = ''; ; ) {
-    const seen = await root.versionOf(`${bundlePath}.new`);
+    const seen = await root.versionOf(unfinishedPath(bundlePath));
     if (seen === 'absent' || seen === before) return seen;
     before = seen;
     await delay(stillMs, undefined, { signal });
@@ -146,7 +146,7 @@ async function removeLeftover(
   version: string,
   withdrawn: readonly AnchorName[],
 ): Promise<void> {
-  const path = `${bundlePath}.new`;
+  const path = unfinishedPath(bundlePath);
   if (version === 'absent' || withdrawn.length === 0) return;
   const { fingerprints } = await readBundleFile(root, path);
   const holdsWithdrawn = [...fingerprints].some((fingerprint) => withdrawn.includes(anchorName(fingerprint)));

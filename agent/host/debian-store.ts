@@ -25,6 +25,7 @@ import {
   readInputs,
   readLoose,
   selectionFile,
+  unfinishedPath,
 } from './debian-inputs.ts';
 import { rebuildDebianStore } from './debian-rebuild.ts';
 import { stageDebianStore } from './debian-stage.ts';
@@ -72,7 +73,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     const own = new Set(anchors.map(({ name }) => name));
     const isSuspect = (print: Fingerprint): boolean => withdrawn.has(anchorName(print)) && !own.has(anchorName(print));
     const loose = withdrawn.size === 0 ? [] : await readLoose(root, storeFolder, bundlePath);
-    const isLeftover = ({ path }: { readonly path: string }): boolean => path === `${bundlePath}.new`;
+    const isLeftover = ({ path }: { readonly path: string }): boolean => path === unfinishedPath(bundlePath);
     const ofLoose = loose
       .filter((file) => !isLeftover(file))
       .flatMap(({ path, fingerprints }) =>
@@ -106,7 +107,7 @@ export function createDebianStore(root: HostRoot, commands: Commands): TrustStor
     // A file of the distribution holds one certificate; of the local ones, each may hold more.
     const local = await read(linked.filter((path) => path.startsWith(`${anchorsFolder}/`)));
     const least = linked.length - local.length + local.reduce((sum, { fingerprints }) => sum + fingerprints.size, 0);
-    if (least <= bundled.size || (await root.readFile(`${bundlePath}.new`)) !== 'absent') return false;
+    if (least <= bundled.size || (await root.readFile(unfinishedPath(bundlePath))) !== 'absent') return false;
     const readings = await read(linked);
     return readings.some(({ fingerprints }) => [...fingerprints].some((fingerprint) => !bundled.has(fingerprint)));
   }

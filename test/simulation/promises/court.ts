@@ -57,7 +57,7 @@ export const recordsPath = `${stateFolder}/state.json`;
 export function readRecords(disk: Disk): {
   readonly runtime?: RuntimeRecord;
   readonly source?: { readonly certificates: readonly unknown[] };
-  readonly local?: unknown;
+  readonly local?: { readonly certificates: readonly unknown[] };
   readonly undoing?: unknown;
 } {
   try {

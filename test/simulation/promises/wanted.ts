@@ -65,6 +65,8 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
   let leaver: Suspect | undefined;
   /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
   let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
+  /** Of which source the grace has ended by one clock and not by the other: what the agent keeps in mind next tells. */
+  let unsure: ReadonlySet<'source' | 'local'> = new Set();
   const fileReadAt = new WeakMap<Suspect, number>();
   let bootTook: { readonly at: number; readonly names: readonly string[] } = { at: 0, names: [] };
   const everGood = new Set<string>();
@@ -95,12 +97,21 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     believe({ ofSecret: new Set(), ofFile: fileGoneSinceMs === undefined ? ofFile : new Set() });
   }
 
+  /** The clock may be set between the read and the decision: at one of these two times. */
+  function hasEnded(of: 'source' | 'local', since: number, at: number): boolean {
+    const wall = clock.wall().getTime();
+    const end = since + longestGraceMs - 1_000;
+    const [isEnded, isPerhaps] = [Math.min(at, wall) >= end, Math.max(at, wall) >= end];
+    if (isPerhaps && !isEnded) unsure = new Set([...unsure, of]);
+    return isEnded;
+  }
+
   function believeFile(text: string | undefined, now: number): void {
     const isGone = text === undefined;
     const prints = new Set(readCertificates(Buffer.from(text ?? '')).map(({ fingerprint }) => fingerprint));
     const since = isGone ? Math.min(believed.fileGoneSinceMs ?? now, now) : undefined;
     believe({ fileGoneSinceMs: since });
-    if (since !== undefined && now < since + longestGraceMs - 1_000) return;
+    if (since !== undefined && !hasEnded('local', since, now)) return;
     if (prints.size === 0 && !isGone) return; // broken: its last good set stays
     admit(prints);
     believe({ ofFile: prints });
@@ -118,15 +129,15 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     if (!isGone) return;
     const goneSinceMs = Math.min(believed.goneSinceMs ?? since, now);
     believe({ goneSinceMs });
-    if (believed.onDelete === 'remove' || now >= goneSinceMs + longestGraceMs - 1_000) believe({ ofSecret: new Set() });
+    if (believed.onDelete === 'remove' || hasEnded('source', goneSinceMs, at)) believe({ ofSecret: new Set() });
   }
 
-  /** What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back. */
-  function hasForgotten(): boolean {
-    return readRecords(disk).source?.certificates.length === 0;
+  function hasForgotten(of: 'source' | 'local'): boolean {
+    return readRecords(disk)[of]?.certificates.length === 0;
   }
 
   function acts(suspect: Suspect): void {
+    if (suspect.told.length > 0) unsure = new Set();
     for (const believes of suspect.told.splice(0)) believes();
   }
 
@@ -204,7 +215,10 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
       const before = believed;
       acts(suspect);
       write();
-      if (believed.isLeaving && !suspect.isMember && hasForgotten()) leave();
+      // What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back.
+      if (believed.isLeaving && !suspect.isMember && hasForgotten('source')) leave();
+      if (unsure.has('source') && hasForgotten('source')) believe({ ofSecret: new Set() });
+      if (unsure.has('local') && hasForgotten('local')) believe({ ofFile: new Set() });
       unsynced = { before, text: disk.read(recordsPath)?.toString() };
     },
     syncs(path) {

@@ -23,7 +23,7 @@ export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   excuse(): void;
   /** What the host is to trust, and has ever been told to. */
   readonly wanted: Pick<Wanted, 'desired' | 'ofFile' | 'everGood'>;
-  /** Whether what was proven is in the bundle. */
+  /** Whether what a process is noted to have loaded is in the bundle. */
   isWhole(): boolean;
   readonly exempt: ReadonlySet<string>;
   breaks(promise: string, seen: string): void;

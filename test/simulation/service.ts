@@ -63,7 +63,7 @@ export interface ServiceOptions {
   onChange(process: RuntimeProcess | undefined): void;
   /** The process is ready, for the first time. */
   onReady(): void;
-  /** Whether what was proven is in the bundle. */
+  /** Whether what a process is noted to have loaded is in the bundle. */
   isWhole(): boolean;
   /** A start that does not work begins. */
   onTrouble(): void;

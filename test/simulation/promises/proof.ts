@@ -16,7 +16,7 @@ export interface Proof {
   readonly hasChangedSince: boolean;
   /** Proven once, and still desired: nothing but its source takes it away. */
   isKept(print: string): boolean;
-  /** All that was proven and is still desired is in the bundle, whatever the records say by now. */
+  /** All that is noted as loaded and is still desired is in the bundle. */
   isWhole(): boolean;
   /** The Node says Synced: answers with the certificates, if that is true. */
   synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): Prints | undefined;
@@ -37,9 +37,9 @@ export interface Proof {
 export function createProof(court: Court, wanted: Wanted): Proof {
   const { disk, runtime, breaks, exempt } = court;
   let last: Proof['last'];
-  /** Named by the last Synced that was true. */
-  let named: Prints = new Set();
-  /** Those of them that no source has wanted at some time since. */
+  /** What a process is noted to have loaded. */
+  let loaded: Prints = new Set();
+  /** Those of the last Synced that no source has wanted at some time since. */
   const left = new Set<string>();
   let hasChangedSince = false;
   let rebuiltAt = 0;
@@ -69,10 +69,6 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     return undefined;
   }
 
-  function isStillDesired(print: string): boolean {
-    return named.has(print) && wanted.desired.has(print) && !left.has(print);
-  }
-
   return {
     get last() {
       return last;
@@ -80,36 +76,37 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     get hasChangedSince() {
       return hasChangedSince;
     },
-    isKept: (print) => last !== undefined && isStillDesired(print),
+    isKept: (print) => wanted.desired.has(print) && last?.named.has(print) === true && !left.has(print),
     isWhole() {
       const bundle = bundledPrints(disk);
-      return [...named].every((print) => !isStillDesired(print) || bundle.has(print));
+      return [...loaded].every((print) => !wanted.desired.has(print) || bundle.has(print));
     },
     synced(suspect, annotations) {
-      const said = namedIn(annotations['node-trust-agent/details']);
-      const lie = findLie(suspect, said, annotations['node-trust-agent/bundle']);
+      const named = namedIn(annotations['node-trust-agent/details']);
+      const lie = findLie(suspect, named, annotations['node-trust-agent/bundle']);
       const { process } = runtime();
       if (lie === undefined && process !== undefined) {
-        last = { named: said, invocationId: process.invocationId, by: suspect, at: suspect.lookedAt };
-        named = said;
+        last = { named, invocationId: process.invocationId, by: suspect, at: suspect.lookedAt };
         hasChangedSince = false;
         left.clear();
       }
-      if (lie === undefined) proven = rebuiltAt > court.disturbedAt ? said : undefined;
+      if (lie === undefined) proven = rebuiltAt > court.disturbedAt ? named : undefined;
       else if (suspect.lookedAt > court.disturbedAt) breaks('Synced is proof', lie);
-      return lie === undefined ? said : undefined;
+      return lie === undefined ? named : undefined;
     },
     anchorChanges(call, print) {
       proven = undefined;
       if (print !== undefined && (call === 'unlink' || last?.named.has(print) !== true)) hasChangedSince = true;
     },
     noted() {
-      const { bundle } = readRecords(disk).runtime?.rebuild ?? {};
+      const { rebuild: { bundle } = {}, loaded: noted } = readRecords(disk).runtime ?? {};
+      if (noted === undefined) loaded = new Set();
+      else if (noted.bundle === digestOf(wanted.desired)) loaded = wanted.desired;
       if (last !== undefined && bundle !== undefined && bundle !== digestOf(last.named)) hasChangedSince = true;
     },
     wantedChanges() {
       proven = undefined;
-      for (const print of named) if (!wanted.desired.has(print)) left.add(print);
+      for (const print of last?.named ?? []) if (!wanted.desired.has(print)) left.add(print);
     },
     rebuilt(bundle, startedAt) {
       if (startedAt >= court.disturbedAt) rebuiltAt = court.moment();

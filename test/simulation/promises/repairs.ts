@@ -38,7 +38,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
   const written = new Map<string, readonly number[]>();
   /** Repaired in this agent's pass. */
   let untold: { readonly by: Suspect; readonly paths: Set<string> } | undefined;
-  let isExcused = false;
+  let excusedAt = 0;
   let clockSetMs = Number.NEGATIVE_INFINITY;
   const begins = new WeakMap<Suspect, { readonly ms: number; readonly proven: number }>();
   const lastTold = new Map<string, number>();
@@ -76,7 +76,6 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       const [path] = untold?.by === suspect && !suspect.isEnding ? untold.paths : [];
       if (path !== undefined) breaks('a repair is told', `${path} was repaired, and no event says so`);
       untold = undefined;
-      isExcused = false;
     },
     rebuilt(suspect, before, after) {
       const isNeeded =
@@ -92,7 +91,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       add(written, path, clock.elapsedMs());
       // Without a staged store it is a rollback, which tells of itself.
       const isRepair = print !== undefined && proof.isKept(print) && suspect.stagedAt > suspect.lookedAt;
-      if (!isRepair || isExcused) return;
+      if (!isRepair || excusedAt > suspect.beganAt) return;
       if (untold?.by !== suspect) untold = { by: suspect, paths: new Set() };
       untold.paths.add(path);
     },
@@ -122,7 +121,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
     },
     excuse() {
       untold = undefined;
-      isExcused = true;
+      excusedAt = court.moment();
     },
     clockIsSet() {
       told.clear();

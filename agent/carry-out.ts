@@ -6,7 +6,7 @@ import { AgentError } from './errors.ts';
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import { restartTime } from './restart-time.ts';
-import { type Aims, endRollBack, type Means, rollBack } from './roll-back.ts';
+import { type Aims, endRollBack, type Means, rollBack, type Undone } from './roll-back.ts';
 import type { Decision } from './trust/desired.ts';
 import { type Drift, planAgainstDrift } from './trust/drift.ts';
 import { digestWorld, type Observation } from './trust/observation.ts';
@@ -106,10 +106,9 @@ async function endCutOff(
   const isEnded = isSameTry || before.runtime.kind !== 'running';
   const undone = isEnded ? await endRollBack(undoing, aims, before, undoBy(pass)) : undefined;
   const after = undone?.after ?? before;
-  const error = isSameTry ? undone?.error : undefined;
-  if (error === undefined) await host.facts.update({ undoing: undefined });
-  else await noteHeld(error, after, pass);
-  return { error, after };
+  if (!isSameTry) await host.facts.update({ undoing: undefined });
+  else await noteEnd(undone, after, pass);
+  return { error: isSameTry ? undone?.error : undefined, after };
 }
 
 /** One plan; nothing is carried out where there is nothing to do, or nothing that may be done now. */
@@ -132,7 +131,7 @@ async function carryOutRound(
   }
   const { held } = facts;
   const isNewWish = retryMark !== '' && retryMark !== held?.retryMark;
-  const isSame = held?.world === digestWorld(desired, before) && !isNewWish;
+  const isSame = held !== undefined && held.world === digestWorld(desired, before, held.code) && !isNewWish;
   if (isSame && !plan.every(isHarmless)) return { carried: { kind: 'held', held }, after: before };
   const stepsBefore = done.steps.length;
   const tried = await carryOutOnce(plan, pass, async () => {
@@ -145,7 +144,7 @@ async function carryOutRound(
   const found = await host.observe('ask', signal);
   const undone = tried.kind === 'failed' ? await rollBack(tried.error, aims, found, undoBy(pass)) : undefined;
   const after = undone?.after ?? found;
-  await noteHeld(undone?.error, after, pass);
+  await noteEnd(undone, after, pass);
   if (undone === undefined || isStoreDone) {
     done.repaired.push(...repaired);
     await host.facts.update({ repairs });
@@ -211,18 +210,23 @@ function applying(
   };
 }
 
-/** What is not to be tried again in this world; a rollback has ended with it. */
-async function noteHeld(
-  error: AgentError | undefined,
+/** What is not to be tried again in this world; a rollback has ended with it, and may have proven what it has left. */
+async function noteEnd(
+  failed: Partial<Undone> | undefined,
   after: Observation,
   { aims: { desired, retryMark }, host }: Pass,
 ): Promise<void> {
-  const world = digestWorld(desired, after);
+  const { error, proven } = failed ?? {};
   const held =
     error?.retry === 'content'
-      ? { world, retryMark, code: error.code, message: sentence(error.message, error.remedy) }
+      ? {
+          world: digestWorld(desired, after, error.code),
+          retryMark,
+          code: error.code,
+          message: sentence(error.message, error.remedy),
+        }
       : undefined;
-  await host.facts.update({ held, undoing: undefined });
+  await host.facts.update({ held, undoing: undefined, ...(proven && provenBy(proven)) });
 }
 
 /** A disk that takes no note is no reason to leave things as they are. */

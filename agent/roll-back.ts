@@ -6,7 +6,7 @@ import { AgentError } from './errors.ts';
 import { createBundle, type TrustBundle } from './trust/bundle.ts';
 import type { Certificate } from './trust/certificate.ts';
 import { anchorName, type Observation } from './trust/observation.ts';
-import { planUndo, type Step } from './trust/plan.ts';
+import { planTrust, planUndo, type Step } from './trust/plan.ts';
 import type { OperationalCode } from './trust/reasons.ts';
 import type { Carried } from './trust/report.ts';
 import type { Undoing } from './trust/status.ts';
@@ -51,6 +51,8 @@ export async function rollBack(error: AgentError, aims: Aims, after: Observation
 export interface Undone {
   readonly error: AgentError;
   readonly after: Observation;
+  /** What is left, where the host is proven to trust that: no later rollback has to rid the runtime of anything else. */
+  readonly proven?: readonly Certificate[];
 }
 
 /** A rollback from its beginning, or from where a crash has left it. */
@@ -71,7 +73,8 @@ export async function endRollBack(
   const isGone = !added.some((certificate) => isOnHost(certificate, after));
   if (isGone && runtime?.kind !== 'failed') {
     const names = added.map(({ subject }) => subject).join('; ');
-    return { error: new AgentError('RolledBack', { added: names, evidence }, { retry }), after };
+    const error = new AgentError('RolledBack', { added: names, evidence }, { retry });
+    return planTrust(kept, after).length === 0 ? { error, after, proven: kept.certificates } : { error, after };
   }
   const failed = [store, runtime].find((part) => part?.kind === 'failed');
   const why = failed?.kind === 'failed' ? `${failed.error.code}: ${failed.error.message}` : 'it is still on the host';

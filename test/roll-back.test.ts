@@ -164,6 +164,36 @@ test('a rollback that fails too says so, is held, and is not tried again', async
   assert.deepEqual(outcome(await pass(node, present(kept, added), { retryMark: '1' })), ['Synced', '']);
 });
 
+test('what was rolled back for good is not tried again because somebody restarts, stops or starts the runtime', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept));
+  await node.runtime.failNextRestart('fails');
+  const failed = await pass(node, present(kept, added));
+  assert.deepEqual(outcome(failed), ['Failed', 'RolledBack']);
+  for (const verb of ['restart', 'stop', 'start']) {
+    await node.runtime.systemctl(verb, unit);
+    const again = await pass(node, present(kept, added));
+    assert.deepEqual([outcome(again), kinds(again)], [outcome(failed), []], verb);
+  }
+  await assertTrusts(node, [kept]);
+});
+
+test('what was withdrawn leaves the runtime with the first rollback; those of later tries restart nothing', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(old, kept));
+  const script = `#!/bin/sh
+case "$2" in *stage*) exec ${tool} "$@" ;; esac
+[ ! -e ${node.at(`/usr/local/share/ca-certificates/${nameOf(added)}.crt`)} ] || { echo 'it is broken' >&2; exit 1; }
+exec ${tool} "$@"
+`;
+  await node.write(tool, script, 0o755);
+  for (const at of [60, 120]) {
+    assert.deepEqual(outcome(await pass(node, present(kept, added), { at })), ['Failed', 'RolledBack']);
+    await assertTrusts(node, [kept]);
+    assert.equal(await restarts(node), 2);
+  }
+});
+
 test('a store that somebody else has broken, and a runtime that cannot be asked, take nothing away', async (t) => {
   hurry(t);
   await using node = await createSandbox({ roots: 1 });

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import type { AdmittedCertificate } from './admission.ts';
 import { type BundleDigest, createBundle, type TrustBundle } from './bundle.ts';
 import type { Certificate, Fingerprint } from './certificate.ts';
+import type { ReasonCode } from './reasons.ts';
 import type { Trusted } from './status.ts';
 
 /** `node-trust-` and the first 16 hex digits of the certificate's SHA-256; each store adds the suffix it needs. */
@@ -110,12 +111,17 @@ export function trustedNow(observed: Pick<Observation, 'store'>, known: readonly
   return { bundle: ours.digest, certificates };
 }
 
-/** What a held failure depends on: the bundle, and the host as far as it is observed. */
-export function digestWorld(desired: TrustBundle, { store, runtime }: Observation): string {
+/**
+ * What a held failure depends on: the bundle, and the host as far as it is observed. What was rolled back is not tried again
+ * because the runtime has died, was upgraded or started with the node: which process runs, if any, is not of its world.
+ */
+export function digestWorld(desired: TrustBundle, { store, runtime }: Observation, failure: ReasonCode): string {
+  const isUndone = failure === 'RolledBack' || failure === 'RollbackFailed';
+  const unit = runtime.kind === 'none' ? '' : runtime.unit;
   const anchors = store.anchors.map(({ name, certificate }) => `${name}=${certificate?.fingerprint ?? ''}`);
   const lists = [anchors, store.derived, store.bundle, store.indexed, store.returned].map((list) => [...list].sort());
   return createHash('sha256')
-    .update(JSON.stringify([desired.digest, lists, store.tool, runtime]))
+    .update(JSON.stringify([desired.digest, lists, store.tool, isUndone ? unit : runtime]))
     .digest('hex');
 }
 

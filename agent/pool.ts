@@ -30,22 +30,27 @@ export interface PoolOptions {
 
 export function createPool({ node, label, confirmMs }: PoolOptions): Pool {
   let seenOn: string | undefined;
+  /** Found once, it needs no second proof, and an API that cannot be asked does not take it back. */
+  let hasLeft = false;
   if (label === undefined) return { judge: () => Promise.resolve('member') };
   const has = (snapshot: NodeSnapshot): boolean =>
     snapshot.kind === 'present' && snapshot.labels.get(label.key) === label.value;
 
   return {
     async judge(first, signal) {
-      if (first.kind === 'unavailable') return seenOn === undefined ? 'unknown' : 'member';
+      if (first.kind === 'unavailable') return hasLeft ? 'left' : seenOn === undefined ? 'unknown' : 'member';
       if (first.kind === 'present' && has(first)) {
         seenOn = first.uid;
+        hasLeft = false;
         return 'member';
       }
       if (first.kind === 'absent' || first.uid !== seenOn) return 'outside';
+      if (hasLeft) return 'left';
       await delay(confirmMs, undefined, { signal });
       const second = await node.read(signal);
       if (second.kind !== 'present' || second.uid !== seenOn) return 'unknown';
-      return has(second) ? 'member' : 'left';
+      hasLeft = !has(second);
+      return hasLeft ? 'left' : 'member';
     },
   };
 }

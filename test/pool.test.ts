@@ -70,6 +70,15 @@ test('an API that cannot be asked and a Node that is missing prove nothing', asy
   assert.equal(await pool.judge({ kind: 'absent' }, signal), 'outside');
 });
 
+test('a node that was found to have left has left until the label is read again, whatever cannot be asked meanwhile', async () => {
+  const pool = poolThatReads(node({}));
+  await pool.judge(enabled, signal);
+  assert.equal(await pool.judge(node({}), signal), 'left');
+  assert.equal(await pool.judge(unavailable, signal), 'left');
+  assert.equal(await pool.judge(enabled, signal), 'member');
+  assert.equal(await pool.judge(unavailable, signal), 'member');
+});
+
 test('a Node that could not be read yet is no member: nothing is known of its label', async () => {
   assert.equal(await poolThatReads(enabled).judge(unavailable, signal), 'unknown');
 });

@@ -116,7 +116,7 @@ export const mutations: readonly Mutation[] = [
     'if (isSame && !plan.every(isHarmless))',
     'if (isSame && plan.length === 0)',
   ),
-  mutate('a Node leaves its pool on one read', 'pool.ts', "return has(second) ? 'member' : 'left';", "return 'left';"),
+  mutate('a Node leaves its pool on one read', 'pool.ts', 'hasLeft = !has(second);', 'hasLeft = true;'),
   mutate(
     'a Node leaves its pool without having been seen in it',
     'pool.ts',

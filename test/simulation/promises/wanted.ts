@@ -192,7 +192,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
         if (leaver === undefined || leaver.isDead || leaver === suspect)
           suspect.told.push(() => believe({ isLeaving: false }));
       }
-      suspect.isMember = isEnabled ?? suspect.hasSeenLabel;
+      suspect.isMember = isEnabled ?? (suspect.hasSeenLabel && !believed.isLeaving);
       if (isEnabled !== false) {
         suspect.unlabelledSinceMs = undefined;
         return;

@@ -137,6 +137,23 @@ test('records that cannot be read are told once, and the trust that lies there s
   assert.deepEqual((await pass(node, present(corp))).status.warnings, []);
 });
 
+test('where records are lost of a withdrawal that the runtime has not followed, it is restarted all the same', async () => {
+  for (const damage of [() => 'garbage', (text: string) => text.replace(/"at": "[^"]*"/, '"at": "once"')]) {
+    await using node = await createSandbox({ roots: 1 });
+    await pass(node, present(corp));
+    const gone = { kind: 'present', entries: new Map(), onDelete: 'remove' } as const;
+    const waits = await pass(node, gone, { restartDelayMs: 60_000 });
+    assert.equal(waits.status.reason, 'RestartDeferred');
+    await node.write(state, damage(await node.read(state)));
+    const { status, steps } = await pass(node, gone);
+    assert.deepEqual([status.state, status.reason], ['Rejected', 'SourceEmpty']);
+    assert.match(status.warnings.join(), /state\.json could not be read/);
+    assert(steps.some(({ kind }) => kind === 'restart-runtime'));
+    assert(!(await node.runtime.trustPool()).includes(corp.pem));
+    assert.deepEqual((await pass(node, gone)).steps, []);
+  }
+});
+
 test('a unit that is on its way down is not called good anew, and told already it costs no program', async (t) => {
   hurry(t);
   await using node = await createSandbox({ roots: 1 });

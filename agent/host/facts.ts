@@ -3,6 +3,7 @@
 // One file with a schema version, replaced as a whole; a newer one than ours is refused, a torn one cannot happen.
 
 import { AgentError } from '../errors.ts';
+import type { BundleDigest } from '../trust/bundle.ts';
 import type { SourceMemory } from '../trust/desired.ts';
 import type { Repairs } from '../trust/drift.ts';
 import { parseAnchorName, type RuntimeRecord } from '../trust/observation.ts';
@@ -46,6 +47,13 @@ export interface FactsFile {
 }
 
 const noFacts: Facts = { runtime: {} };
+/**
+ * Of records that cannot be read: something was built once, nobody knows what, and what the runtime has loaded of it neither. One
+ * rebuild and one restart find out.
+ */
+const unknownRuntime: RuntimeRecord = {
+  rebuild: { bundle: '' as BundleDigest, at: new Date(0).toISOString(), before: 'unknown' },
+};
 
 export function createFactsFile(root: HostRoot): FactsFile {
   async function readText(): Promise<string | undefined> {
@@ -55,20 +63,20 @@ export function createFactsFile(root: HostRoot): FactsFile {
 
   async function read(): Promise<Facts> {
     const content = await readText();
-    return content === undefined ? noFacts : parseFacts(content);
+    return content === undefined ? noFacts : parseFacts(content).facts;
   }
   return {
     read,
     async findLoss() {
       const content = await readText();
-      const isLost = content !== undefined && parseFacts(content) === noFacts;
-      return isLost ? `${factsPath} could not be read and was begun anew: what lies on the host is kept` : undefined;
+      const lost = content === undefined ? undefined : parseFacts(content).lost;
+      return lost && `${lost} could not be read and was begun anew: what lies on the host is kept`;
     },
     async update(change) {
       const before = await read();
       const text = formatFacts({ ...before, ...change });
       if (text !== formatFacts(before)) await root.writeFile(factsPath, text, 0o600);
-      return parseFacts(text);
+      return parseFacts(text).facts;
     },
     forget: () => root.remove(factsPath),
   };
@@ -78,20 +86,30 @@ function formatFacts(facts: object): string {
   return `${JSON.stringify({ version: schemaVersion, ...facts }, null, 2)}\n`;
 }
 
-function parseFacts(text: string): Facts {
+interface Parsed {
+  readonly facts: Facts;
+  /** The file, or what part of it, was edited by hand, say, or comes from a broken disk. */
+  readonly lost: string | undefined;
+}
+
+function parseFacts(text: string): Parsed {
+  const nothing: Parsed = { facts: { runtime: unknownRuntime }, lost: factsPath };
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    return noFacts; // Edited by hand, or a broken disk: what is not known is found out again, at the price of a rebuild.
+    return nothing;
   }
-  if (typeof parsed !== 'object' || parsed === null || !('version' in parsed)) return noFacts;
-  const { version, ...facts } = parsed;
+  if (typeof parsed !== 'object' || parsed === null || !('version' in parsed)) return nothing;
+  const { version, ...parts } = parsed;
   if (typeof version !== 'number' || version > schemaVersion) {
     throw new AgentError('StateTooNew', { path: factsPath, found: JSON.stringify(version), known: schemaVersion });
   }
-  const known = Object.entries(facts).filter(([part, value]) => shapes.get(part)?.(value) === true);
-  return { ...noFacts, ...Object.fromEntries(known) };
+  const known = Object.entries(parts).filter(([part, value]) => shapes.get(part)?.(value) === true);
+  const facts = { runtime: unknownRuntime, ...Object.fromEntries(known) };
+  const lost = Object.keys(parts).filter((part) => shapes.has(part) && !Object.hasOwn(facts, part));
+  if (facts.runtime === unknownRuntime) lost.push('runtime');
+  return { facts, lost: lost.length === 0 ? undefined : `${lost.join(', ')} in ${factsPath}` };
 }
 
 type Shape = (value: unknown) => boolean;

@@ -19,6 +19,9 @@ const full: Facts = {
   leaving: true,
 };
 
+/** Something was built, nobody knows what. */
+const unknown = { rebuild: { bundle: '', at: new Date(0).toISOString(), before: 'unknown' } };
+
 test('a host without a state knows nothing, and asking leaves no trace', async () => {
   await using host = await createEmptyRoot();
   assert.deepEqual(await createFactsFile(createHostRoot(host.root)).read(), { runtime: {} });
@@ -71,7 +74,7 @@ test('a state of a newer agent is StateTooNew, for a reader and for a writer, an
   }
 });
 
-test('a state that is not one is as good as none, and the next update mends it', async () => {
+test('of a state that is not one it is known that there was one, it is told, and the next update mends it', async () => {
   await using host = await createEmptyRoot();
   const facts = createFactsFile(createHostRoot(host.root));
   for (const content of [
@@ -87,8 +90,10 @@ test('a state that is not one is as good as none, and the next update mends it',
     '{"version":1,"runtime":null}',
   ]) {
     await host.write(path, content);
-    assert.deepEqual(await facts.read(), { runtime: {} }, content);
-    assert.deepEqual(await facts.update({ leaving: true }), { runtime: {}, leaving: true });
+    assert.deepEqual(await facts.read(), { runtime: unknown }, content);
+    assert.match((await facts.findLoss()) ?? '', /state\.json could not be read and was begun anew/);
+    assert.deepEqual(await facts.update({ leaving: true }), { runtime: unknown, leaving: true });
+    assert.equal(await facts.findLoss(), undefined);
   }
 });
 
@@ -97,9 +102,9 @@ test('a part of the state that has not its shape is dropped, and the others stay
   const facts = createFactsFile(createHostRoot(host.root));
   const { source, runtime, held, undoing, leaving } = full;
   for (const [damage, expected] of [
-    [{ runtime: 5 }, { source, held, undoing, leaving, runtime: {} }],
-    [{ runtime: { rebuild: { bundle, before: 'a' } } }, { source, held, undoing, leaving, runtime: {} }],
-    [{ runtime: { loaded: 'x' } }, { source, held, undoing, leaving, runtime: {} }],
+    [{ runtime: 5 }, { source, held, undoing, leaving, runtime: unknown }],
+    [{ runtime: { rebuild: { bundle, before: 'a' } } }, { source, held, undoing, leaving, runtime: unknown }],
+    [{ runtime: { loaded: 'x' } }, { source, held, undoing, leaving, runtime: unknown }],
     [{ source: { ...source, certificates: 'x' } }, { runtime, held, undoing, leaving }],
     [{ source: { ...source, goneSince: 'yesterday' } }, { runtime, held, undoing, leaving }],
     [{ held: [] }, { source, runtime, undoing, leaving }],
@@ -110,6 +115,9 @@ test('a part of the state that has not its shape is dropped, and the others stay
   ] as const) {
     await host.write(path, JSON.stringify({ version: 1, ...full, ...damage }));
     assert.deepEqual(await facts.read(), expected, JSON.stringify(damage));
+    const [part = ''] = Object.keys(damage);
+    const told = part === 'other' ? undefined : new RegExp(`^${part} in .*state\\.json could not be read`);
+    assert.match((await facts.findLoss()) ?? '', told ?? /^$/);
   }
 });
 

@@ -30,6 +30,8 @@ const tool = 'update-ca-certificates';
 const toolRuns = 3;
 /** The tool adds a certificate every 10 ms or so. */
 const stillMs = 1_000;
+/** As long as a run of our own may take. */
+const patienceMs = 120_000;
 const builtBundle = `${stageFolder}/ca-certificates.crt`;
 
 /** Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
@@ -129,12 +131,16 @@ async function build(parts: RebuildParts, signal: AbortSignal): Promise<Uint8Arr
 
 /**
  * While somebody's run is at work its temporary file grows: two that make the index at once fail over each other's links. One that
- * does not grow is likely of a run that was killed: answers with its version.
+ * does not grow is likely of a run that was killed: answers with its version. Throws `ToolTimedOut`.
  */
 async function awaitOthers({ root, bundlePath }: RebuildParts, signal: AbortSignal): Promise<string> {
+  const path = unfinishedPath(bundlePath);
+  const end = performance.now() + patienceMs;
   for (let before = ''; ; ) {
-    const seen = await root.versionOf(unfinishedPath(bundlePath));
+    const seen = await root.versionOf(path);
     if (seen === 'absent' || seen === before) return seen;
+    if (performance.now() > end)
+      throw new AgentError('ToolTimedOut', { tool, evidence: `of somebody else writes ${path} without an end` });
     before = seen;
     await delay(stillMs, undefined, { signal });
   }

@@ -7,18 +7,37 @@ import type { Commands } from './commands.ts';
 import { findCriFault } from './cri.ts';
 import type { HostRoot } from './root.ts';
 
-/** Why not, or undefined. */
-export type FindFault = (signal: AbortSignal) => Promise<string | undefined>;
+export interface Health {
+  /** Why it cannot, or undefined. */
+  findFault(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Before the runtime is disturbed, the first time counts: what the kubelet lacks already is no fault of what comes, and is not
+   * asked for any more. Answers with it.
+   */
+  excuse(signal: AbortSignal): Promise<string | undefined>;
+}
 
 /** The kubelet's default: loopback, plain HTTP (`--healthz-port`). */
 export const kubeletHealthz = 'http://127.0.0.1:10248/healthz';
 const answerTimeoutMs = 5_000;
 
 /** A sandbox has no kubelet: the one of this machine is none of its business. */
-export function createHealth(root: HostRoot, commands: Commands, socket: string): FindFault {
-  return async (signal) =>
-    (await findRuntimeFault(root, socket)) ??
-    (commands.way === 'sandbox' ? undefined : await findKubeletFault(kubeletHealthz, signal));
+export function createHealth(
+  root: HostRoot,
+  { way }: Pick<Commands, 'way'>,
+  socket: string,
+  healthz = kubeletHealthz,
+): Health {
+  let excused: Promise<string | undefined> | undefined;
+  const askKubelet = async (signal: AbortSignal): Promise<string | undefined> =>
+    way === 'sandbox' ? undefined : await findKubeletFault(healthz, signal);
+  return {
+    async findFault(signal) {
+      const fault = await findRuntimeFault(root, socket);
+      return fault ?? ((await excused) === undefined ? await askKubelet(signal) : undefined);
+    },
+    excuse: (signal) => (excused ??= askKubelet(signal)),
+  };
 }
 
 /** Without its socket in the usual place the runtime is known by its unit alone. */

@@ -24,10 +24,10 @@ export interface Runtime {
   /** The InvocationID of the unit once it is active; one that is on its way is waited for. Throws `RuntimeUnknown`. */
   identify(signal: AbortSignal): Promise<string>;
   /**
-   * Restarts the unit, in whatever state it is, and answers once another process than before is active. Throws
+   * Restarts the unit, in whatever state it is, and answers with warnings once another process than before is active. Throws
    * `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`.
    */
-  restart(before: RuntimeMark, signal: AbortSignal): Promise<void>;
+  restart(before: RuntimeMark, signal: AbortSignal): Promise<readonly string[]>;
   /** Answers with the InvocationID once the unit is active and serves. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`. */
   awaitHealthy(signal: AbortSignal): Promise<string>;
 }
@@ -96,7 +96,7 @@ function createSystemdRuntime(
   commands: Commands,
   healthTimeoutMs: number,
 ): Runtime {
-  const findFault = createHealth(root, commands, socket);
+  const health = createHealth(root, commands, socket);
   const invocationLink = `/run/systemd/units/invocation:${unit}`;
 
   async function ask(signal: AbortSignal): Promise<Answer> {
@@ -183,12 +183,14 @@ function createSystemdRuntime(
     mark,
     identify,
     async restart(before, signal) {
+      const sick = await health.excuse(signal);
+      const warnings = sick === undefined ? [] : [`${sick} before ${unit} is restarted: it is not waited for`];
       // Somebody's restarts count against the unit's start limit: ours would stop it and then not be allowed to start it.
       await tell('reset-failed', signal);
       signal.throwIfAborted(); // told to end, it begins nothing more
       const complaint = await tell('restart', signal);
       const after = await settle(healthTimeoutMs, signal);
-      if (after.kind === 'running' && after.invocationId !== before) return;
+      if (after.kind === 'running' && after.invocationId !== before) return warnings;
       const state = after.kind === 'running' ? 'it is the same process as before its restart' : after.evidence;
       throw unhealthy(after, `${state}${complaint && `; ${complaint}`}`);
     },
@@ -196,7 +198,7 @@ function createSystemdRuntime(
       const end = performance.now() + healthTimeoutMs;
       for (;;) {
         const seen = await ask(signal);
-        const fault = seen.kind === 'running' ? await findFault(signal) : seen.evidence;
+        const fault = seen.kind === 'running' ? await health.findFault(signal) : seen.evidence;
         if (seen.kind === 'running' && fault === undefined) return seen.invocationId;
         if (fault !== undefined && performance.now() > end) throw unhealthy(seen, fault);
         await delay(askEveryMs, undefined, { signal });

@@ -90,6 +90,29 @@ test('what is changed while it is deaf is no drift, and what is changed after th
   assert.equal(count, 1);
 });
 
+test('a folder that cannot be listed is no drift again and again', async () => {
+  await using host = await createHost();
+  await mkdir(host.at(`${anchors}/closed`), { mode: 0 });
+  for (const path of ['/', anchors, bundle]) await chmod(host.at(path), 0o777);
+  let count = 0;
+  const others = new EventEmitter();
+  await using watch = createDriftWatch(createHostRoot(host.root), () => void (count += 1));
+  await using witness = createDriftWatch(createHostRoot(host.root), () => others.emit('poke'));
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(65_534); // root would be let in
+  using _rootAgain = { [Symbol.dispose]: () => void (isRoot && process.seteuid?.(0)) };
+  await watch.cover([anchors]);
+  await witness.cover([bundle]);
+  await watch.mark();
+  watch.deafen()[Symbol.dispose]();
+  for (const content of ['theirs', 'again']) {
+    const witnessed = once(others, 'poke');
+    await host.write(bundle, content);
+    await witnessed; // the second comes after whatever the first may have met on its way
+  }
+  assert.equal(count, 0);
+});
+
 test('covering again is nothing new, and after the end nobody is poked', async () => {
   await using host = await createHost();
   const pokes: string[] = [];

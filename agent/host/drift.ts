@@ -97,7 +97,7 @@ async function fingerprint(paths: readonly string[]): Promise<string> {
     if (stat === undefined) return `${path} absent`;
     const own = `${path} ${stat.ino} ${stat.size} ${stat.mode} ${stat.ctimeNs}`;
     if (!stat.isDirectory()) return own;
-    const names = await readdir(path).catch(() => []); // one that cannot be listed has not changed by that
+    const names = await readdir(path).catch((): string[] => []); // one that cannot be listed has not changed by that
     return `${own}\n${await fingerprint(names.sort().map((name) => posix.join(path, name)))}`;
   });
   return (await Promise.all(facts)).join('\n');

@@ -104,8 +104,10 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   // What is told anew rests on more than a glance; what was carried out has been looked at already.
   const isGlance = outcome.steps.length === 0 && outcome.status.state === 'Synced';
   if (isGlance && context.isNews(outcome.status)) outcome = await prove(await host.observe('ask', signal));
-  const isOver = outcome.next.kind === 'end' && decision.desired.certificates.length === 0;
-  if (isOver && (await host.facts.read()).untold === undefined) await host.facts.forget();
+  if (outcome.next.kind !== 'end') return outcome;
+  // A hook that has not been told, a key store's say, holds what was taken away.
+  if ((await host.facts.read()).untold !== undefined) return { ...outcome, next: { kind: 'back-off' } };
+  if (decision.desired.certificates.length === 0) await host.facts.forget();
   return outcome;
 }
 

@@ -113,6 +113,23 @@ test('a withdrawal that is done ends the agent’s work and forgets; one that is
   await assert.rejects(node.read(state), { code: 'ENOENT' });
 });
 
+test('a withdrawal ends only when each hook has been told of it', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(corp));
+  const hook = '/etc/ca-certificates/update.d/key-store';
+  await node.write(hook, '#!/bin/sh\nexit 3\n', 0o755);
+  const withdraw = (): ReturnType<typeof pass> =>
+    pass(node, present(corp), { chooseAim: () => Promise.resolve('withdraw') });
+  for (const _ of ['first', 'second']) {
+    const { status, next } = await withdraw();
+    assert.deepEqual([status.state, next.kind], ['Disabled', 'back-off']);
+    assert.match(status.warnings.join(), /a hook of update-ca-certificates failed/);
+  }
+  await node.write(hook, '#!/bin/sh\n', 0o755);
+  assert.equal((await withdraw()).next.kind, 'end');
+  assert.deepEqual(await node.list('/var/lib/node-trust-agent'), []);
+});
+
 test('a node of which it is not known whether it is in the pool keeps what it has', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(corp));

@@ -117,10 +117,10 @@ export async function runAgent(
     uninstalls: config.uninstalls,
     source: createSecretSource({ client, ...config.secret }),
     local: config.file === undefined ? undefined : createFileSource(root, config.file),
-    // The lock is taken with the first pass and kept; everything else of the host is looked at anew each time.
+    // The lock is taken with the first pass and kept while it is there; everything else of the host is looked at anew each time.
     async openHost() {
       const host = await world.openHost();
-      if (lock === undefined) {
+      if ((await lock?.isHeld()) !== true) {
         lock = await world.lockHost();
         await host.sweep();
       }

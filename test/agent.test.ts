@@ -317,6 +317,17 @@ test('a certificate that somebody takes out of the anchors comes back', async (t
   await stage.assertTrusts([corp], []);
 });
 
+test('an agent whose lock somebody has removed with all of its records takes it again before it works on', async (t) => {
+  const stage = await setStage(t);
+  stage.apply({ a: corp.pem });
+  stage.run();
+  await stage.says(isSynced);
+  await stage.sandbox.remove('/var/lib/node-trust-agent');
+  stage.apply({ a: corp.pem }, { metadata: { labels: { look: 'again' } } });
+  await waitFor(() => existsSync(stage.sandbox.at('/var/lib/node-trust-agent/lock')));
+  await stage.assertTrusts([corp], []);
+});
+
 test('what the agent itself writes is no drift; what others write is, once', async (t) => {
   const stage = await setStage(t);
   const tool = '/usr/sbin/update-ca-certificates';

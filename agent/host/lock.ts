@@ -18,6 +18,8 @@ export interface LockOwner {
 }
 
 export interface HostLock {
+  /** Whether it is still there: somebody may have removed it, and then it keeps nobody out. */
+  isHeld(): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -36,7 +38,12 @@ export async function findLockHolder(root: HostRoot): Promise<number | undefined
 async function takeLock(root: HostRoot, path: string, own: LockOwner): Promise<HostLock> {
   const text = `${JSON.stringify(own)}\n`;
   for (let attempt = 0; attempt < 3; attempt += 1) {
-    if (await root.createFile(path, text)) return { release: () => removeIfHolds(root, path, text) };
+    if (await root.createFile(path, text)) {
+      return {
+        isHeld: async () => (await readText(root, path)) === text,
+        release: () => removeIfHolds(root, path, text),
+      };
+    }
     const found = await readText(root, path);
     if (found === undefined) continue;
     const owner = parseOwner(found);

@@ -128,6 +128,18 @@ test('a taker that died while it took over does not lock the host for ever', asy
   await lock.release();
 });
 
+test('a lock that somebody has removed is held no more, nor by whoever had it when another takes it', async () => {
+  await using host = await createEmptyRoot();
+  const root = createHostRoot(host.root);
+  const lock = await lockHost(root);
+  assert.equal(await lock.isHeld(), true);
+  const foreign = JSON.stringify({ ...(await ownerOf(host)), pid: 1 });
+  await host.remove(folder);
+  assert.equal(await lock.isHeld(), false);
+  await host.write(path, foreign);
+  assert.equal(await lock.isHeld(), false);
+});
+
 test('a release takes away the own lock only', async () => {
   await using host = await createEmptyRoot();
   const root = createHostRoot(host.root);

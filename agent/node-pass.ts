@@ -73,7 +73,7 @@ export function createNodePass(options: NodePassOptions): NodePass {
     return outcome.next.kind === 'resync' || isGone ? { kind: 'back-off', retryAfterMs } : outcome.next;
   }
 
-  /** Whoever looks for what changes the host finds each repair as an event. One that cannot be told is in the log. */
+  /** Whoever looks for what changes the host finds each repair as an event, a later one where nobody can be told now, and in the log. */
   async function tellRepairs(repaired: Outcome['repaired'], signal: AbortSignal): Promise<void> {
     for (const drift of repaired) {
       const { code, message, remedy } = explainOperational('DriftRepaired', drift);

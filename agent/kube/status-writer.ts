@@ -1,7 +1,8 @@
 // Puts a status onto the own Node: as annotations, and as an event when state, reason or bundle change. What the Node says
-// already is not written again, so an idle pass writes nothing.
+// already is not written again, so an idle pass writes nothing. An event that could not be told is told with what is written next.
 
 import { annotationPrefix, formatAnnotations, type Status } from '../trust/status.ts';
+import { KubeError, type KubeFailureKind } from './kube-error.ts';
 import type { NodeEvent, NodeSnapshot, OwnNode } from './own-node.ts';
 
 export interface StatusWriter {
@@ -13,18 +14,39 @@ export interface StatusWriter {
   write(status: Status, signal: AbortSignal): Promise<void>;
   /** Takes every annotation of ours off the Node, those that people have set among them. Throws KubeError. */
   clear(signal: AbortSignal): Promise<void>;
-  /** An event of its own about the Node. Throws KubeError. */
+  /** An event of its own about the Node, now or as soon as its API server can be asked. Throws KubeError. */
   record(event: NodeEvent, signal: AbortSignal): Promise<void>;
 }
+
+/** An event that is refused will be refused again. */
+const refusals: ReadonlySet<KubeFailureKind> = new Set(['forbidden', 'invalid', 'not-found', 'conflict']);
+/** The last ones, of a long time without an API server. */
+const maxUntold = 20;
 
 /** A change of one of these is worth an event. */
 const eventful: ReadonlySet<string> = new Set(['state', 'reason', 'bundle'].map((name) => annotationPrefix + name));
 
 export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter {
   let seen: Extract<NodeSnapshot, { kind: 'present' }> | undefined;
+  let untold: readonly NodeEvent[] = [];
   const tried = new Set<string>();
   const differences = (wanted: readonly (readonly [string, string | null])[]): readonly string[] =>
     wanted.filter(([name, value]) => (seen?.annotations.get(name) ?? null) !== value).map(([name]) => name);
+  async function tell(signal: AbortSignal): Promise<void> {
+    const uid = seen?.uid;
+    if (uid === undefined) return;
+    for (let [event] = untold; event !== undefined; [event] = untold) {
+      const rest = untold.slice(1);
+      try {
+        await node.recordEvent(event, uid, signal);
+      } catch (error) {
+        if (error instanceof KubeError && refusals.has(error.failure.kind)) untold = rest;
+        throw error;
+      }
+      untold = rest;
+    }
+  }
+
   return {
     isNews: (status) => differences(Object.entries(formatAnnotations(status))).length > 0,
     see(snapshot) {
@@ -39,14 +61,15 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
       if (seen !== undefined) seen = { ...seen, annotations: new Map() };
     },
     async record(event, signal) {
-      if (seen !== undefined) await node.recordEvent(event, seen.uid, signal);
+      untold = [...untold, event].slice(-maxUntold);
+      await tell(signal);
     },
     async write(status, signal) {
       if (seen === undefined) return; // No Node to write to, or nobody to ask: the pass goes on without.
-      const { uid, annotations } = seen;
+      const { annotations } = seen;
       const wanted = Object.entries(formatAnnotations(status));
       const changed = differences(wanted);
-      if (changed.length === 0) return;
+      if (changed.length === 0) return tell(signal);
       const next = { ...Object.fromEntries(wanted), [`${annotationPrefix}updated-at`]: now().toISOString() };
       for (const name of Object.keys(next)) tried.add(name);
       await node.annotate(next, signal);
@@ -55,14 +78,11 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
         ...Object.entries(next).flatMap(([name, value]) => (value === null ? [] : [[name, value] as const])),
       ]);
       seen = { ...seen, annotations: known };
-      if (status.state === 'Applying' || !changed.some((name) => eventful.has(name))) return;
-      const isBad = status.state === 'Rejected' || status.state === 'Failed';
-      const event = {
-        type: isBad ? 'Warning' : 'Normal',
-        reason: status.reason || status.state,
-        message: status.message,
-      } as const;
-      await node.recordEvent(event, uid, signal);
+      if (status.state !== 'Applying' && changed.some((name) => eventful.has(name))) {
+        const type = status.state === 'Rejected' || status.state === 'Failed' ? 'Warning' : 'Normal';
+        untold = [...untold, { type, reason: status.reason || status.state, message: status.message }];
+      }
+      await tell(signal);
     },
   };
 }

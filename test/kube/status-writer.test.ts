@@ -112,3 +112,20 @@ test('without a Node nothing is written, and a write that failed is tried again'
   await writer.write(synced, t.signal);
   assert.equal(annotations()['node-trust-agent/state'], 'Synced');
 });
+
+test('an event that could not be told is told with what is written next, in order, and one that was refused is not', async (t) => {
+  const { api, writer, node, events } = await setUp(t);
+  const repaired = { type: 'Warning', reason: 'DriftRepaired', message: 'a file was repaired' } as const;
+  writer.see({ kind: 'unavailable', evidence: '500' });
+  await writer.record(repaired, t.signal);
+  writer.see(await node.read(t.signal));
+  api.fail({ verb: 'create' }, { kind: 'status', code: 500 }, 1);
+  await assert.rejects(writer.write(synced, t.signal), { name: 'KubeError' });
+  assert.deepEqual(events(), []);
+  await writer.write(synced, t.signal);
+  assert.deepEqual(events().sort(), ['Normal Synced', 'Warning DriftRepaired']);
+  api.fail({ verb: 'create' }, { kind: 'status', code: 403 }, 1);
+  await assert.rejects(writer.record(repaired, t.signal), { name: 'KubeError' });
+  await writer.write(synced, t.signal);
+  assert.equal(events().length, 2);
+});

@@ -14,8 +14,8 @@ export interface Provenance {
   readonly withdrawn?: readonly AnchorName[] | undefined;
 }
 
-/** More than a set has certificates; an older one would have to come back from an older backup. */
-const maxWithdrawn = 64;
+/** As many as fit into a Secret; an older one would have to come back from an older backup. */
+const maxWithdrawn = 1024;
 
 /** The last ones, as they are kept. */
 export function limitWithdrawn(names: readonly AnchorName[]): Provenance['withdrawn'] {

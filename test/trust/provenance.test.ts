@@ -58,7 +58,7 @@ test('what was taken away and is wanted again is taken away until its anchor is 
 });
 
 test('of what was taken away the last ones are remembered', () => {
-  const names = Array.from({ length: 70 }, (_, index) => `node-trust-${index}` as AnchorName);
+  const names = Array.from({ length: 1030 }, (_, index) => `node-trust-${index}` as AnchorName);
   assert.deepEqual(limitWithdrawn(names), names.slice(6));
   assert.equal(limitWithdrawn([]), undefined);
 });

@@ -113,9 +113,10 @@ test('a held failure is tried again when the host has changed, and forgotten whe
   await using node = await createSandbox({ roots: 1 });
   await node.runtime.failNextRestart('fails');
   assert.deepEqual(outcome(await pass(node, present(corp))), ['Failed', 'RolledBack']);
-  await node.runtime.systemctl('restart', unit);
+  await node.write('/usr/local/share/ca-certificates/theirs.crt', next.pem);
+  await updateStore(node.root);
   assert.deepEqual(outcome(await pass(node, present(corp))), ['Synced', '']);
-  assert.equal(await restarts(node), 4, 'ours, the one that undid it, somebody’s, and ours again');
+  assert.equal(await restarts(node), 3, 'ours, the one that undid it, and ours again');
   assert.doesNotMatch(await node.read('/var/lib/node-trust-agent/state.json'), /"held"/);
 });
 

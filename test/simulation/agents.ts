@@ -80,6 +80,7 @@ export function createAgents(options: AgentsOptions): Agents {
         return state.hasEnded;
       },
       beganAt: 0,
+      readsSinceUnanswered: Number.POSITIVE_INFINITY,
       lookedAt: 0,
       stagedAt: 0,
       changedAt: 0,
@@ -164,7 +165,7 @@ export function createAgents(options: AgentsOptions): Agents {
       onServed: (served) => promises.served(process, served),
       onNodeServed: (isEnabled) => promises.nodeServed(process, options.isPooled ? isEnabled : true),
       onRecorded: (reason, message) => promises.recorded(process, reason, message),
-      onFailed: promises.excuse,
+      onFailed: () => promises.unanswered(process),
       onPatched(annotations) {
         note(
           `the Node says ${annotations['node-trust-agent/state']} ${annotations['node-trust-agent/reason']}: ${annotations['node-trust-agent/message']}`,

@@ -43,9 +43,9 @@ function readAnew(bytes: Uint8Array): BundleReading {`,
   ],
   [
     'host/facts.ts',
-    'function parseFacts(text: string): Facts {',
+    'function parseFacts(text: string): Parsed {',
     `let parsedLast: { readonly text: string; readonly facts: Facts } | undefined;
-function parseFacts(text: string): Facts {
+function parseFacts(text: string): Parsed {
   if (parsedLast?.text !== text) parsedLast = { text, facts: parseAnew(text) };
   return parsedLast.facts;
 }

@@ -19,8 +19,8 @@ export interface Promises extends Pick<Wanted, 'served' | 'fileServed'> {
   nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
   /** An event about the Node. */
   recorded(suspect: Suspect, reason: string, message: string): void;
-  /** An agent was not answered, or was told to end. */
-  excuse(): void;
+  /** A request of an agent was not answered. */
+  unanswered(suspect: Suspect): void;
   /** What the host is to trust, and has ever been told to. */
   readonly wanted: Pick<Wanted, 'desired' | 'ofFile' | 'everGood'>;
   /** Whether what a process is noted to have loaded is in the bundle. */
@@ -106,11 +106,15 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
     fileServed: wanted.fileServed,
     nodeServed(suspect, isEnabled) {
       suspect.beganAt = court.moment();
+      suspect.readsSinceUnanswered += 1;
       repairs.passBegins(suspect);
       wanted.nodeServed(suspect, isEnabled);
     },
     recorded: repairs.recorded,
-    excuse: repairs.excuse,
+    unanswered(suspect) {
+      suspect.readsSinceUnanswered = 0;
+      repairs.excuse();
+    },
     isWhole: proof.isWhole,
     exempt: court.exempt,
     breaks: court.breaks,

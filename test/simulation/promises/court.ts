@@ -15,6 +15,8 @@ export interface Suspect {
   readonly isDead: boolean;
   /** The moment in which its pass began. */
   beganAt: number;
+  /** How often it has read its Node since a request was not answered: what it could not tell then it tells later. */
+  readsSinceUnanswered: number;
   /** The moment in which it last began to look at the host. */
   lookedAt: number;
   /** When it has last built a store to look at. */

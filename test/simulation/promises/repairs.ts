@@ -27,6 +27,8 @@ const windowMs = 10 * 60_000;
 const maxRepairs = 5;
 /** A pass takes less. */
 const passMs = 5 * 60_000;
+/** How often a pass reads its Node at most. */
+const readsOfPass = 2;
 /** Longer than a clock is set back by: until then repairs may be young again. */
 const clockMs = 120 * 60_000;
 
@@ -100,6 +102,7 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       const path = message.slice(0, message.indexOf(' was repaired'));
       untold?.paths.delete(path);
       const { ms = 0, proven = 0 } = begins.get(suspect) ?? {};
+      if (suspect.readsSinceUnanswered <= readsOfPass) return; // perhaps of an earlier pass
       // Since then all was as it should be, or this was repaired already.
       const knownAt = Math.max(lastTold.get(path) ?? 0, proven);
       if (court.meddledAt <= knownAt) breaks('what is told as a repair is one', `${message}, and nobody was there`);

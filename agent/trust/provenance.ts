@@ -6,9 +6,9 @@ import type { Certificate } from './certificate.ts';
 import { type AnchorName, anchorName, type StoreObservation, trustedNow } from './observation.ts';
 
 export interface Provenance {
-  /** Our anchors when all was proven last: what was added since is what a failure takes away again. */
+  /** Our anchors when the host was proven last, by a pass or a rollback: what was added since is what a failure takes away. */
   readonly proven?: readonly AnchorName[] | undefined;
-  /** What was written besides, and not proven since. */
+  /** What was written, or begun to be, besides, and not proven since. */
   readonly added?: readonly AnchorName[] | undefined;
   /** Anchors that were taken away, the last ones: none of them may come back with somebody's old bundle. */
   readonly withdrawn?: readonly AnchorName[] | undefined;

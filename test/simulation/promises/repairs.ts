@@ -56,7 +56,9 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       const [bundle, standing] = [bundledPrints(disk), standingPrints(disk)];
       const isBack = (print: string): boolean =>
         bundle.has(print) && !wanted.desired.has(print) && !standing.has(print);
-      return [...wanted.desired].every((print) => bundle.has(print)) && ![...wanted.everGood].some(isBack);
+      // What was not proven yet is no drift where it is missing.
+      const isMissing = (print: string): boolean => proof.isKept(print) && !bundle.has(print);
+      return ![...wanted.desired].some(isMissing) && ![...wanted.everGood].some(isBack);
     }
     return readCertificates(disk.read(path)).some(({ fingerprint }) => anchorPathOf(fingerprint) === path);
   }

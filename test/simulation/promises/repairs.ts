@@ -51,16 +51,16 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
     return all;
   };
 
+  /** As far as it was proven: where anything else is missing, that is no drift. */
   function isGood(path: string): boolean {
-    if (path === bundlePath) {
-      const [bundle, standing] = [bundledPrints(disk), standingPrints(disk)];
-      const isBack = (print: string): boolean =>
-        bundle.has(print) && !wanted.desired.has(print) && !standing.has(print);
-      // What was not proven yet is no drift where it is missing.
-      const isMissing = (print: string): boolean => proof.isKept(print) && !bundle.has(print);
-      return ![...wanted.desired].some(isMissing) && ![...wanted.everGood].some(isBack);
+    const kept = [...wanted.desired].filter(proof.isKept);
+    if (path !== bundlePath) {
+      const held = new Set(readCertificates(disk.read(path)).map(({ fingerprint }) => fingerprint));
+      return kept.every((print) => anchorPathOf(print) !== path || held.has(print));
     }
-    return readCertificates(disk.read(path)).some(({ fingerprint }) => anchorPathOf(fingerprint) === path);
+    const [bundle, standing] = [bundledPrints(disk), standingPrints(disk)];
+    const isBack = (print: string): boolean => bundle.has(print) && !wanted.desired.has(print) && !standing.has(print);
+    return kept.every((print) => bundle.has(print)) && ![...wanted.everGood].some(isBack);
   }
 
   function judgeFight(suspect: Suspect, message: string): void {

@@ -20,6 +20,8 @@ export interface BootMachine {
 export interface BootEnd {
   readonly hasRecord: boolean;
   readonly removed: readonly string[];
+  /** It put something onto its list and took it off again, since the tool failed: who has looked meanwhile takes it for removed. */
+  readonly hasRetracted: boolean;
 }
 
 const state = '/var/lib/node-trust-agent';
@@ -29,9 +31,14 @@ const list = `${state}/boot.list`;
 export async function runBootScript(machine: BootMachine): Promise<BootEnd> {
   const readList = (): readonly string[] => machine.disk.read(list)?.toString().split('\n').filter(Boolean) ?? [];
   const before = readList();
+  const wanted = readCertificates(machine.disk.read(bootFile)).map(nameOf);
   const hasRecord = await install(machine);
   const listed = readList();
-  return { hasRecord, removed: before.filter((name) => !listed.includes(name)) };
+  return {
+    hasRecord,
+    removed: before.filter((name) => !listed.includes(name)),
+    hasRetracted: wanted.some((name) => !listed.includes(name)),
+  };
 }
 
 async function install({ disk, mark, runTool }: BootMachine): Promise<boolean> {

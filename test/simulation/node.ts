@@ -143,7 +143,7 @@ export function createNode({
       },
     }).catch((error: unknown) => {
       if (!disk.isFull) throw error;
-      return { hasRecord: false, removed: [] };
+      return { hasRecord: false, removed: [], hasRetracted: false };
     });
     onMeddled();
     onBootRun(end);

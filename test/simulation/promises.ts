@@ -147,8 +147,8 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
       repairs.clockIsSet();
       restarts.clockIsSet(byMs);
     },
-    bootRan({ hasRecord, removed }) {
-      wanted.bootRan(removed);
+    bootRan({ hasRecord, ...end }) {
+      wanted.bootRan(end);
       if (hasRecord) restarts.bootNoted();
     },
     patched(suspect, annotations) {

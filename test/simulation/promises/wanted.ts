@@ -2,6 +2,7 @@
 // acts upon it, and what was not synced to its records is forgotten with a power failure. It breaks no promise itself.
 
 import { createHash } from 'node:crypto';
+import type { BootEnd } from '../boot-script.ts';
 import { certificate, readCertificates } from '../certificates.ts';
 import { nodeName, type Served } from '../cluster.ts';
 import { anchorNameOf, ownAnchors, type Prints } from '../store-views.ts';
@@ -29,7 +30,7 @@ export interface Wanted {
   fileServed(suspect: Suspect, text: string | undefined): void;
   nodeServed(suspect: Suspect, isEnabled: boolean | undefined): void;
   /** The boot unit has looked at the file: what it has taken away of it is not of its last good set any more. */
-  bootRan(removed: readonly string[]): void;
+  bootRan(end: Omit<BootEnd, 'hasRecord'>): void;
   /** It keeps in mind what it was told before it acts upon it. */
   acts(suspect: Suspect): void;
   /** It takes away what came from the cluster, if it has left the pool. */
@@ -69,6 +70,8 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
   let unsure: ReadonlySet<'source' | 'local'> = new Set();
   const fileReadAt = new WeakMap<Suspect, number>();
   let bootTook: { readonly at: number; readonly names: readonly string[] } = { at: 0, names: [] };
+  /** A boot has put something of the file onto its list and taken it off again: perhaps an agent takes it for removed. */
+  let isRetracted = false;
   const everGood = new Set<string>();
   const withdrawn = new Set<string>();
 
@@ -174,7 +177,8 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
       const at = clock.wall().getTime();
       suspect.told.push(() => believeFile(text, at));
     },
-    bootRan(removed) {
+    bootRan({ removed, hasRetracted }) {
+      isRetracted ||= hasRetracted;
       if (removed.length > 0) bootTook = { at: moment(), names: removed };
       const anchors = ownAnchors(disk);
       for (const print of anchors) everGood.add(print); // of a file that was good then, perhaps before any agent ran
@@ -218,7 +222,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
       // What it noted of leaving counts once it has let go of the last good set as well: until then it may be taken back.
       if (believed.isLeaving && !suspect.isMember && hasForgotten('source')) leave();
       if (unsure.has('source') && hasForgotten('source')) believe({ ofSecret: new Set() });
-      if (unsure.has('local') && hasForgotten('local')) believe({ ofFile: new Set() });
+      if ((unsure.has('local') || isRetracted) && hasForgotten('local')) believe({ ofFile: new Set() });
       unsynced = { before, text: disk.read(recordsPath)?.toString() };
     },
     syncs(path) {

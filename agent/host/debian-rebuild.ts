@@ -7,7 +7,7 @@ import { posix } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
 import type { Certificate } from '../trust/certificate.ts';
-import { type AnchorName, anchorName } from '../trust/observation.ts';
+import { type AnchorName, anchorName, anchorNames } from '../trust/observation.ts';
 import { type HookParts, linkOf, tellHooks } from './debian-hooks.ts';
 import { anchorPath, type Input, isOurs, readInputs, refuseBroken, unfinishedPath } from './debian-inputs.ts';
 import type { StageParts } from './debian-stage.ts';
@@ -30,8 +30,8 @@ const tool = 'update-ca-certificates';
 const toolRuns = 3;
 /** The tool adds a certificate every 10 ms or so. */
 const stillMs = 1_000;
-/** As long as a run of our own may take. */
-const patienceMs = 120_000;
+/** Of a run of ours, and how long somebody else's is waited for. */
+export const toolTimeoutMs = 120_000;
 const builtBundle = `${stageFolder}/ca-certificates.crt`;
 
 /** Throws `StoreBrokenBefore`, `StoreIncomplete`, `Tool…`. */
@@ -44,9 +44,7 @@ export async function rebuildDebianStore(parts: RebuildParts, wish: Rebuild, sig
   const gone = [...before.fingerprints].filter((fingerprint) => !after.fingerprints.has(fingerprint));
   const left = gone.filter((fingerprint) => !withdrawn.includes(anchorName(fingerprint)));
   const ofOthers = left.length === 0 ? [] : [`certificates whose own file is gone left the bundle: ${enumerate(left)}`];
-  const known = new Set(
-    [...certificates.map(({ fingerprint }) => anchorName(fingerprint)), ...leftAlone].map(anchorPath),
-  );
+  const known = new Set([...anchorNames(certificates), ...leftAlone].map(anchorPath));
   const isOutdated = used.some(({ path }) => isOurs(path) && !known.has(path));
   return { version, warnings: ofOthers, untold, isOutdated };
 }
@@ -65,7 +63,7 @@ async function rebuildWhole(parts: RebuildParts, wish: Rebuild, signal: AbortSig
   const { certificates, withdrawn = [], untold: earlier = [] } = wish;
   const linkedBefore = await root.readLinks(storeFolder);
   // Ours are told each time, since nobody knows what a run that was cut off has told.
-  const ours = [...certificates.map(({ fingerprint }) => anchorName(fingerprint)), ...withdrawn].map(linkOf);
+  const ours = [...anchorNames(certificates), ...withdrawn].map(linkOf);
   for (let run = 1; ; run += 1) {
     const leftOver = await awaitOthers(parts, signal);
     const built = await build(parts, signal);
@@ -135,7 +133,7 @@ async function build(parts: RebuildParts, signal: AbortSignal): Promise<Uint8Arr
  */
 async function awaitOthers({ root, bundlePath }: RebuildParts, signal: AbortSignal): Promise<string> {
   const path = unfinishedPath(bundlePath);
-  const end = performance.now() + patienceMs;
+  const end = performance.now() + toolTimeoutMs;
   for (let before = ''; ; ) {
     const seen = await root.versionOf(path);
     if (seen === 'absent' || seen === before) return seen;

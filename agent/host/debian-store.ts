@@ -27,7 +27,7 @@ import {
   selectionFile,
   unfinishedPath,
 } from './debian-inputs.ts';
-import { rebuildDebianStore } from './debian-rebuild.ts';
+import { rebuildDebianStore, toolTimeoutMs } from './debian-rebuild.ts';
 import { stageDebianStore } from './debian-stage.ts';
 import { stateFolder } from './facts.ts';
 import type { HostRoot } from './root.ts';
@@ -35,7 +35,6 @@ import { type BundleReading, readBundleFile, type TrustStore } from './trust-sto
 
 const tool = 'update-ca-certificates';
 const toolPath = `/usr/sbin/${tool}`;
-const toolTimeoutMs = 120_000;
 const storeFolder = '/etc/ssl/certs';
 const bundlePath = `${storeFolder}/ca-certificates.crt`;
 /** Less than a bundle and its copy take. */

@@ -8,6 +8,7 @@ import type { StorePlaces } from '../trust/drift.ts';
 import {
   type AnchorName,
   anchorName,
+  anchorNames,
   type NotedTime,
   type Observation,
   type RuntimeFacts,
@@ -143,7 +144,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
       // if the store is whole.
       const isKnown = isUntouched || (rewritten === bundle && isWhole(bundle, observed));
       const isSame = known.loaded?.invocationId === invocationId;
-      const ofOthers = observed.stillTrusted.map(({ fingerprint }) => anchorName(fingerprint));
+      const ofOthers = anchorNames(observed.stillTrusted);
       const besides = (isSame ? known.loaded?.besides : ofOthers) ?? [];
       const isOurStart = restartedFrom !== undefined && invocationId !== restartedFrom;
       restartedFrom = undefined;

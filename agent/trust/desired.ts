@@ -5,7 +5,7 @@
 import { type AdmissionOptions, type AdmittedCertificate, admit, type Finding } from './admission.ts';
 import { createBundle, emptyBundle, type TrustBundle } from './bundle.ts';
 import { type Fingerprint, parseCanonicalPem } from './certificate.ts';
-import { type AnchorName, anchorName } from './observation.ts';
+import { type AnchorName, anchorName, anchorNames } from './observation.ts';
 import { contentDigest, type Entries, type OnDelete, type SourceSnapshot } from './source.ts';
 
 /** Kept on the host's disk: the last set that was admitted, and since when the source is gone. */
@@ -100,7 +100,7 @@ export function forgetRemoved(
   onHost: TrustBundle,
 ): SourceMemory | undefined {
   if (memory === undefined || atBoot === undefined) return memory;
-  const known = new Set([...atBoot, ...onHost.certificates.map(({ fingerprint }) => anchorName(fingerprint))]);
+  const known = new Set([...atBoot, ...anchorNames(onHost.certificates)]);
   const gone = new Set(memory.atBoot?.filter((name) => !known.has(name)));
   const certificates = memory.certificates.filter(({ pem }) => {
     const certificate = parseCanonicalPem(pem);

@@ -2,7 +2,7 @@
 // within ten minutes is somebody's who means it, and is left alone until fewer of the repairs are that young. Pure.
 
 import { createBundle, type TrustBundle } from './bundle.ts';
-import { type AnchorName, anchorName, type Observation } from './observation.ts';
+import { type AnchorName, anchorName, anchorNames, type Observation } from './observation.ts';
 import { isHarmless, planTrust, type Step } from './plan.ts';
 import type { Provenance } from './provenance.ts';
 import type { Carried } from './report.ts';
@@ -87,7 +87,7 @@ export function findDrift(
     const name = anchorName(fingerprint);
     return proven.has(name) && !withdrawn.has(name);
   });
-  const wanted = new Set<string>(desired.certificates.map(({ fingerprint }) => anchorName(fingerprint)));
+  const wanted = new Set<string>(anchorNames(desired.certificates));
   const anchors = new Map(store.anchors.map(({ name, certificate }) => [name, certificate]));
   const isIntact = (fingerprint: string, name: AnchorName): boolean => anchors.get(name)?.fingerprint === fingerprint;
   const spoiled = settled.flatMap(({ fingerprint }): Drift[] => {

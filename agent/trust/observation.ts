@@ -129,6 +129,10 @@ export function anchorName(fingerprint: Fingerprint): AnchorName {
   return `node-trust-${fingerprint.slice(0, 16)}` as AnchorName;
 }
 
+export function anchorNames(certificates: readonly Pick<Certificate, 'fingerprint'>[]): readonly AnchorName[] {
+  return certificates.map(({ fingerprint }) => anchorName(fingerprint));
+}
+
 /** The anchor's name in a file name, or undefined when the file is not ours. */
 export function parseAnchorName(fileName: string, suffix: string): AnchorName | undefined {
   const name = fileName.endsWith(suffix) ? fileName.slice(0, fileName.length - suffix.length) : '';

@@ -3,7 +3,7 @@
 
 import type { TrustBundle } from './bundle.ts';
 import type { Certificate } from './certificate.ts';
-import { type AnchorName, anchorName, type StoreObservation, trustedNow } from './observation.ts';
+import { type AnchorName, anchorNames, type StoreObservation, trustedNow } from './observation.ts';
 
 export interface Provenance {
   /** Our anchors when the host was proven last, by a pass or a rollback: what was added since is what a failure takes away. */
@@ -48,8 +48,4 @@ export function recollect(
 /** Once the host is proven to trust them. */
 export function provenBy(certificates: readonly Certificate[]): Provenance {
   return { proven: anchorNames(certificates), added: undefined };
-}
-
-function anchorNames(certificates: readonly Certificate[]): readonly AnchorName[] {
-  return certificates.map(({ fingerprint }) => anchorName(fingerprint));
 }

@@ -212,11 +212,11 @@ function applying(
 
 /** What is not to be tried again in this world; a rollback has ended with it, and may have proven what it has left. */
 async function noteEnd(
-  failed: Partial<Undone> | undefined,
+  undone: Undone | undefined,
   after: Observation,
   { aims: { desired, retryMark }, host }: Pass,
 ): Promise<void> {
-  const { error, proven } = failed ?? {};
+  const error = undone?.error;
   const held =
     error?.retry === 'content'
       ? {
@@ -226,7 +226,7 @@ async function noteEnd(
           message: sentence(error.message, error.remedy),
         }
       : undefined;
-  await host.facts.update({ held, undoing: undefined, ...(proven && provenBy(proven)) });
+  await host.facts.update({ held, undoing: undefined, ...(undone?.proven && provenBy(undone.proven)) });
 }
 
 /** A disk that takes no note is no reason to leave things as they are. */

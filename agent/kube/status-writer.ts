@@ -47,6 +47,11 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
     }
   }
 
+  async function record(event: NodeEvent, signal: AbortSignal): Promise<void> {
+    untold = [...untold, event].slice(-maxUntold);
+    await tell(signal);
+  }
+
   return {
     isNews: (status) => differences(Object.entries(formatAnnotations(status))).length > 0,
     see(snapshot) {
@@ -60,10 +65,7 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
       tried.clear();
       if (seen !== undefined) seen = { ...seen, annotations: new Map() };
     },
-    async record(event, signal) {
-      untold = [...untold, event].slice(-maxUntold);
-      await tell(signal);
-    },
+    record,
     async write(status, signal) {
       if (seen === undefined) return; // No Node to write to, or nobody to ask: the pass goes on without.
       const { annotations } = seen;
@@ -78,11 +80,9 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
         ...Object.entries(next).flatMap(([name, value]) => (value === null ? [] : [[name, value] as const])),
       ]);
       seen = { ...seen, annotations: known };
-      if (status.state !== 'Applying' && changed.some((name) => eventful.has(name))) {
-        const type = status.state === 'Rejected' || status.state === 'Failed' ? 'Warning' : 'Normal';
-        untold = [...untold, { type, reason: status.reason || status.state, message: status.message }];
-      }
-      await tell(signal);
+      if (status.state === 'Applying' || !changed.some((name) => eventful.has(name))) return tell(signal);
+      const type = status.state === 'Rejected' || status.state === 'Failed' ? 'Warning' : 'Normal';
+      return record({ type, reason: status.reason || status.state, message: status.message }, signal);
     },
   };
 }

@@ -37,15 +37,20 @@ async function assertTrusts(node: Sandbox, wanted: readonly TestCertificate[]): 
   }
 }
 
-/** The store's tool works where a store is staged, and not for real: the first so many times. */
-async function breakTool(node: Sandbox, times: number): Promise<void> {
+/** The store's tool works where a store is staged, and for real only if this shell command succeeds. */
+async function breakToolUnless(node: Sandbox, condition: string): Promise<void> {
   const script = `#!/bin/sh
 case "$2" in *stage*) exec ${tool} "$@" ;; esac
 echo run >> ${node.at('/run/tool')}
-[ "$(wc -l < ${node.at('/run/tool')})" -gt ${times} ] || { echo 'it is broken' >&2; exit 1; }
+${condition} || { echo 'it is broken' >&2; exit 1; }
 exec ${tool} "$@"
 `;
   await node.write(tool, script, 0o755);
+}
+
+/** Not the first so many times. */
+async function breakTool(node: Sandbox, times: number): Promise<void> {
+  await breakToolUnless(node, `[ "$(wc -l < ${node.at('/run/tool')})" -gt ${times} ]`);
 }
 
 test('an addition that the tool does not get into the store is taken away again, and the runtime is left alone', async () => {
@@ -181,12 +186,7 @@ test('what was rolled back for good is not tried again because somebody restarts
 test('what was withdrawn leaves the runtime with the first rollback; those of later tries restart nothing', async () => {
   await using node = await createSandbox({ roots: 1 });
   await pass(node, present(old, kept));
-  const script = `#!/bin/sh
-case "$2" in *stage*) exec ${tool} "$@" ;; esac
-[ ! -e ${node.at(`/usr/local/share/ca-certificates/${nameOf(added)}.crt`)} ] || { echo 'it is broken' >&2; exit 1; }
-exec ${tool} "$@"
-`;
-  await node.write(tool, script, 0o755);
+  await breakToolUnless(node, `[ ! -e ${node.at(`/usr/local/share/ca-certificates/${nameOf(added)}.crt`)} ]`);
   for (const at of [60, 120]) {
     assert.deepEqual(outcome(await pass(node, present(kept, added), { at })), ['Failed', 'RolledBack']);
     await assertTrusts(node, [kept]);

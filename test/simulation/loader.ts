@@ -44,12 +44,12 @@ function readAnew(bytes: Uint8Array): BundleReading {`,
   [
     'host/facts.ts',
     'function parseFacts(text: string): Parsed {',
-    `let parsedLast: { readonly text: string; readonly facts: Facts } | undefined;
+    `let parsedLast: { readonly text: string; readonly parsed: Parsed } | undefined;
 function parseFacts(text: string): Parsed {
-  if (parsedLast?.text !== text) parsedLast = { text, facts: parseAnew(text) };
-  return parsedLast.facts;
+  if (parsedLast?.text !== text) parsedLast = { text, parsed: parseAnew(text) };
+  return parsedLast.parsed;
 }
-function parseAnew(text: string): Facts {`,
+function parseAnew(text: string): Parsed {`,
   ],
 ];
 

@@ -67,7 +67,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
   /** What is lost if the power fails now: what the agent keeps in mind is not synced yet. */
   let unsynced: { readonly before: Believed; readonly text: string | undefined } | undefined;
   /** Of which source the grace has ended by one clock and not by the other: what the agent keeps in mind next tells. */
-  let unsure: ReadonlySet<'source' | 'local'> = new Set();
+  const unsure = new Set<'source' | 'local'>();
   const fileReadAt = new WeakMap<Suspect, number>();
   let bootTook: { readonly at: number; readonly names: readonly string[] } = { at: 0, names: [] };
   /** A boot has put something of the file onto its list and taken it off again: perhaps an agent takes it for removed. */
@@ -105,7 +105,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     const wall = clock.wall().getTime();
     const end = since + longestGraceMs - 1_000;
     const [isEnded, isPerhaps] = [Math.min(at, wall) >= end, Math.max(at, wall) >= end];
-    if (isPerhaps && !isEnded) unsure = new Set([...unsure, of]);
+    if (isPerhaps && !isEnded) unsure.add(of);
     return isEnded;
   }
 
@@ -140,7 +140,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
   }
 
   function acts(suspect: Suspect): void {
-    if (suspect.told.length > 0) unsure = new Set();
+    if (suspect.told.length > 0) unsure.clear();
     for (const believes of suspect.told.splice(0)) believes();
   }
 

@@ -88,6 +88,8 @@ export default defineConfig({
     // Nothing here uses `this`.
     'typescript/unbound-method': 'off',
     'typescript/consistent-type-imports': 'error',
+    // Whatever `await using` gives is gone before a promise that is only returned has settled.
+    'typescript/return-await': 'error',
     'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
     'typescript/no-floating-promises': [
       'error',

@@ -30,7 +30,7 @@ export function createHealth(
 ): Health {
   let excused: Promise<string | undefined> | undefined;
   const askKubelet = async (signal: AbortSignal): Promise<string | undefined> =>
-    way === 'sandbox' ? undefined : await findKubeletFault(healthz, signal);
+    way === 'sandbox' ? undefined : findKubeletFault(healthz, signal);
   return {
     async findFault(signal) {
       const fault = await findRuntimeFault(root, socket);

@@ -21,7 +21,7 @@ async function detect(
   await using host = await createEmptyRoot();
   for (const [path, content] of Object.entries(files)) await host.write(path, content);
   for (const [path, target] of Object.entries(links)) await host.link(path, target);
-  return detectDistribution(createHostRoot(host.root)).catch((error: unknown) => error as Detected);
+  return await detectDistribution(createHostRoot(host.root)).catch((error: unknown) => error as Detected);
 }
 
 test('Debian and Ubuntu are known by their ID, and the evidence says where it was found', async () => {

@@ -6,7 +6,7 @@
 import { posix } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentError } from '../errors.ts';
-import type { Certificate } from '../trust/certificate.ts';
+import type { Certificate, Fingerprint } from '../trust/certificate.ts';
 import { type AnchorName, anchorName, anchorNames } from '../trust/observation.ts';
 import { type HookParts, linkOf, tellHooks } from './debian-hooks.ts';
 import { anchorPath, type Input, isOurs, readInputs, refuseBroken, unfinishedPath } from './debian-inputs.ts';
@@ -69,9 +69,9 @@ async function rebuildWhole(parts: RebuildParts, wish: Rebuild, signal: AbortSig
     const built = await build(parts, signal);
     const inputs = await readInputs(root);
     const made = readBundle(built);
-    const stuck = findStuck(made, inputs);
     let fault = findMissing(made, certificates, inputs);
-    if (fault === undefined && stuck === undefined) {
+    let stuck = findStuck([...made.fingerprints], inputs);
+    if (fault === undefined && stuck.length === 0) {
       await root.writeFile(bundlePath, built);
       await removeLeftover(parts, leftOver, withdrawn);
       const linked = await root.readLinks(storeFolder);
@@ -82,19 +82,22 @@ async function rebuildWhole(parts: RebuildParts, wish: Rebuild, signal: AbortSig
       const version = await root.versionOf(bundlePath);
       const after = await readBundleFile(root, bundlePath);
       fault = findMissing(after, certificates, inputs);
-      if (fault === undefined) return { version, after, untold, used: inputs };
+      // Hooks may add what is in no file; what was taken away comes with an old bundle that somebody has put back.
+      const returned = [...after.fingerprints].filter((print) => withdrawn.includes(anchorName(print)));
+      stuck = returned.length === 0 ? [] : findStuck(returned, await readInputs(root));
+      if (fault === undefined && stuck.length === 0) return { version, after, untold, used: inputs };
     }
     if (run < toolRuns) continue;
-    if (fault === undefined) throw new AgentError('ToolFailed', { tool, evidence: stuck ?? '' });
-    throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
+    if (fault !== undefined)
+      throw new AgentError('StoreIncomplete', { path: bundlePath, evidence: fault }, { retry: 'transient' });
+    throw new AgentError('ToolFailed', { tool, evidence: `its bundle holds what is in no file: ${enumerate(stuck)}` });
   }
 }
 
 /** What the tool took from nowhere would never be taken away; or its file was removed while the tool ran. */
-function findStuck({ fingerprints }: BundleReading, inputs: readonly Input[]): string | undefined {
+function findStuck(fingerprints: readonly Fingerprint[], inputs: readonly Input[]): readonly Fingerprint[] {
   const held = new Set(inputs.flatMap((input) => [...input.fingerprints]));
-  const stuck = [...fingerprints].filter((fingerprint) => !held.has(fingerprint));
-  return stuck.length === 0 ? undefined : `it made a bundle with what is in no file: ${enumerate(stuck)}`;
+  return fingerprints.filter((fingerprint) => !held.has(fingerprint));
 }
 
 function findMissing(

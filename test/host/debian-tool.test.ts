@@ -142,6 +142,34 @@ test('a tool that ends well and keeps a withdrawn certificate is ToolFailed, in 
   assert.deepEqual(await trustOf(node, ours), { byFile: false, byFolder: false });
 });
 
+test('an old bundle that somebody puts back while hooks are told is made good for by another run, and three of them are told', async () => {
+  await using node = await createNode();
+  const [ours, stays, ofHook] = [create('Ours'), create('Stays'), create('Of A Hook')];
+  await reach(node, [ours, stays]);
+  await node.write('/tmp/old', await node.read(bundle));
+  await node.write('/tmp/of-hook', ofHook.pem);
+  await node.remove(`${anchors}/${nameOf(ours)}.crt`);
+  const store = await storeOf(node);
+  const rebuild = async (times: number): Promise<string> => {
+    const putBack = `[ "$(wc -l < '${node.at('/tmp/runs')}')" -gt ${times} ] || cp '${node.at('/tmp/old')}' '${node.at(bundle)}'`;
+    const hook = `#!/bin/sh\necho >> '${node.at('/tmp/runs')}'\n${putBack}\ncat '${node.at('/tmp/of-hook')}' >> '${node.at(bundle)}'\n`;
+    await node.write('/tmp/runs', '');
+    await node.write('/etc/ca-certificates/update.d/hook', hook, 0o755);
+    const wish = { certificates: [parse(stays)], withdrawn: [anchorName(parse(ours).fingerprint)] };
+    return (await store.rebuild(wish, signal)).version;
+  };
+  await assert.rejects(rebuild(9), {
+    code: 'ToolFailed',
+    retry: 'transient',
+    message: new RegExp(`what is in no file: ${parse(ours).fingerprint}$`),
+  });
+  assert.equal(await node.read('/tmp/runs'), '\n\n\n');
+  assert.equal(await rebuild(2), await store.version());
+  assert.deepEqual(await trustOf(node, ours), { byFile: false, byFolder: false });
+  await assertTrusted(node, [stays]);
+  assert((await node.read(bundle)).endsWith(ofHook.pem), 'what a hook adds stays');
+});
+
 test('a tool that hangs is killed after two minutes, with the bundle from before in place', async (t) => {
   await using node = await createNode();
   const ours = create('Ours');

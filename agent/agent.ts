@@ -141,7 +141,7 @@ export async function runAgent(
     now,
     graceMs: config.deletionGraceMs * (1 + graceJitter * share),
     restartDelayMs: config.spreadMs * share,
-    restartIntervalMs: config.restartIntervalMs,
+    restartIntervalMs: config.uninstalls ? 0 : config.restartIntervalMs, // nobody comes back to keep it
     admission: config.admission,
   });
   const watched = watchPass(config.uninstalls, async (reasons, passSignal) => {

@@ -6,6 +6,7 @@ import { carryOut } from './carry-out.ts';
 import { AgentError } from './errors.ts';
 import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
+import { beyondTrust } from './restart-time.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
 import { createBundle, type TrustBundle } from './trust/bundle.ts';
 import type { Certificate, Fingerprint } from './trust/certificate.ts';
@@ -106,8 +107,9 @@ async function pass(context: PassContext, signal: AbortSignal): Promise<Outcome>
   if (isGlance && context.isNews(outcome.status)) outcome = await prove(await host.observe('ask', signal));
   if (outcome.next.kind !== 'end') return outcome;
   // A hook that has not been told, a key store's say, holds what was taken away.
-  if ((await host.facts.read()).untold !== undefined) return { ...outcome, next: { kind: 'back-off' } };
-  if (decision.desired.certificates.length === 0) await host.facts.forget();
+  const { untold: left, runtime } = await host.facts.read();
+  if (left !== undefined) return { ...outcome, next: { kind: 'back-off' } };
+  if (decision.desired.certificates.length === 0) await host.facts.forget(beyondTrust(runtime, context));
   return outcome;
 }
 

@@ -3,7 +3,7 @@
 import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import type { Decision } from './trust/desired.ts';
-import type { NotedTime } from './trust/observation.ts';
+import { type NotedTime, type RuntimeRecord, timeOf } from './trust/observation.ts';
 
 /**
  * The node's moment in the spread after the rebuild, and not sooner than its interval after the last restart, as both are
@@ -19,9 +19,20 @@ export async function restartTime(
   const rebuild = runtime.rebuild && countFrom(runtime.rebuild, now());
   const restarted = runtime.restarted && countFrom(runtime.restarted, now());
   await host.facts.update({ runtime: { ...runtime, ...(rebuild && { rebuild }), ...(restarted && { restarted }) } });
-  const after = (noted: NotedTime | undefined, ms: number): number =>
-    noted === undefined ? 0 : Date.parse(noted.countsFrom ?? noted.at) + ms;
   return new Date(Math.max(after(rebuild, restartDelayMs), after(restarted, restartIntervalMs)));
+}
+
+/** What outlives the last of our trust, so that a label that comes and goes restarts the runtime no sooner than its interval. */
+export function beyondTrust(
+  { restarted }: RuntimeRecord,
+  { restartIntervalMs, now }: Pick<PassContext, 'restartIntervalMs' | 'now'>,
+): RuntimeRecord {
+  const goesOn = restarted !== undefined && after(restarted, restartIntervalMs) > now().getTime();
+  return goesOn ? { restarted: timeOf(restarted) } : {};
+}
+
+function after(noted: NotedTime | undefined, ms: number): number {
+  return noted === undefined ? 0 : Date.parse(noted.countsFrom ?? noted.at) + ms;
 }
 
 function countFrom<T extends NotedTime>(noted: T, now: Date): T {

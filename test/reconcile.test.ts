@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../agent/errors.ts';
 import type { Host } from '../agent/host/host.ts';
+import type { Aim } from '../agent/reconcile.ts';
 import type { Step } from '../agent/trust/plan.ts';
 import { createCertificate } from './support/certificates.ts';
 import { openSandbox } from './support/host-steps.ts';
@@ -110,6 +111,25 @@ test('a withdrawal that is done ends the agent’s work and forgets; one that is
   assert.match(await node.read(state), /"rebuild"/);
   const done = await pass(node, present(corp), { chooseAim });
   assert.deepEqual([done.status.state, done.next.kind], ['Disabled', 'end']);
+  await assert.rejects(node.read(state), { code: 'ENOENT' });
+});
+
+test('a pool that is left and joined again keeps the interval between two restarts, and is forgotten after it', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  const at = (seconds: number, aim: Aim = 'follow'): Promise<string> =>
+    pass(node, present(corp), {
+      at: seconds,
+      restartIntervalMs: 300_000,
+      chooseAim: () => Promise.resolve(aim),
+    }).then(({ status }) => `${status.state} ${status.reason}`);
+  assert.equal(await at(0), 'Synced ');
+  assert.equal(await at(60, 'withdraw'), 'Disabled ');
+  assert.doesNotMatch(await node.read(state), /BEGIN CERTIFICATE|sha256|invocation/i);
+  assert.equal(await at(70), 'Waiting RestartDeferred');
+  assert.equal(await at(359), 'Waiting RestartDeferred');
+  assert.equal(await at(360), 'Synced ');
+  assert.equal(await at(370, 'withdraw'), 'Disabled ');
+  assert.equal(await at(670, 'withdraw'), 'Disabled ');
   await assert.rejects(node.read(state), { code: 'ENOENT' });
 });
 

@@ -42,8 +42,8 @@ export interface FactsFile {
   findLoss(): Promise<string | undefined>;
   /** Writes only what differs from what was read or written last. */
   update(change: { readonly [Key in keyof Facts]?: Facts[Key] | undefined }): Promise<Facts>;
-  /** Takes the file away, with the last of our trust. */
-  forget(): Promise<void>;
+  /** With the last of our trust, all is forgotten but this; without anything the file goes. */
+  forget(but: RuntimeRecord): Promise<void>;
 }
 
 const noFacts: Facts = { runtime: {} };
@@ -78,7 +78,10 @@ export function createFactsFile(root: HostRoot): FactsFile {
       if (text !== formatFacts(before)) await root.writeFile(factsPath, text, 0o600);
       return parseFacts(text).facts;
     },
-    forget: () => root.remove(factsPath),
+    async forget(runtime) {
+      if (Object.keys(runtime).length === 0) await root.remove(factsPath);
+      else await root.writeFile(factsPath, formatFacts({ runtime }), 0o600);
+    },
   };
 }
 

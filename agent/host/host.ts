@@ -9,12 +9,12 @@ import {
   type AnchorName,
   anchorName,
   anchorNames,
-  type NotedTime,
   type Observation,
   type RuntimeFacts,
   type RuntimeMark,
   type RuntimeRecord,
   type StoreObservation,
+  timeOf,
   trustedNow,
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
@@ -92,7 +92,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
         // A process that loads the store at its first use may load this one: what is noted of it is good for its own bundle only.
         ...(loaded?.bundle !== bundle && { loaded: undefined }),
         // A restart for an earlier rebuild is none for this one; when it was still counts.
-        ...(last?.bundle !== bundle && restarted && { restarted: { at: restarted.at, ...countsFrom(restarted) } }),
+        ...(last?.bundle !== bundle && restarted && { restarted: timeOf(restarted) }),
       });
     },
     'write-anchor': async ({ certificate }) => {
@@ -235,8 +235,4 @@ function withoutRuntime(error: unknown, demand: HostOptions['runtime']): Runtime
 
 function isWhole(bundle: BundleDigest, store: StoreObservation): boolean {
   return trustedNow({ store }, []).bundle === bundle && store.returned.length === 0;
-}
-
-function countsFrom({ countsFrom: since }: NotedTime): Partial<NotedTime> {
-  return since === undefined ? {} : { countsFrom: since };
 }

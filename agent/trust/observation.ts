@@ -55,6 +55,10 @@ export interface NotedTime {
   readonly countsFrom?: string;
 }
 
+export function timeOf({ at, countsFrom }: NotedTime): NotedTime {
+  return { at, ...(countsFrom !== undefined && { countsFrom }) };
+}
+
 /** Facts on the host's disk about rebuilds and the runtime. */
 export interface RuntimeRecord {
   /**

@@ -139,11 +139,15 @@ test('whatever JSON lies there, what is read has the shape that it promises', as
   );
 });
 
-test('forgetting takes the state away, and again is fine', async () => {
+test('forgetting takes the state away but for what is to outlive it, and again is fine', async () => {
   await using host = await createEmptyRoot();
   const facts = createFactsFile(createHostRoot(host.root));
   await facts.update(full);
-  await facts.forget();
-  await facts.forget();
+  const runtime = { restarted: { at: '2026-06-01T00:00:00.000Z' } };
+  await facts.forget(runtime);
+  assert.deepEqual(await facts.read(), { runtime });
+  assert.equal(await facts.findLoss(), undefined);
+  await facts.forget({});
+  await facts.forget({});
   assert.deepEqual(await facts.read(), { runtime: {} });
 });

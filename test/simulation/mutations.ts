@@ -166,9 +166,15 @@ export const mutations: readonly Mutation[] = [
     'after(restarted, 0)',
   ),
   mutate(
+    'leaving the pool forgets when the last restart was',
+    'restart-time.ts',
+    'return goesOn ? { restarted: timeOf(restarted) } : {}',
+    'return goesOn ? {} : {}',
+  ),
+  mutate(
     'a rebuild to another bundle forgets when the last restart was',
     'host/host.ts',
-    'restarted && { restarted: { at: restarted.at, ...countsFrom(restarted) } }',
+    'restarted && { restarted: timeOf(restarted) }',
     'restarted && { restarted: undefined }',
   ),
   mutate(

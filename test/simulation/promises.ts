@@ -81,10 +81,11 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
   const restarts = createRestarts(court, wanted, proof);
   const additions = createAdditions(court, wanted);
   const repairs = createRepairs(court, wanted, proof);
-  const changing = createChanges({ court, wanted, proof, restarts, additions, repairs, onForgotten: forget });
+  const changing = createChanges({ court, wanted, proof, restarts, additions, repairs, onForgotten: forgetTrust });
 
-  function forget(): void {
-    for (const judge of [proof, restarts, additions, repairs]) judge.forget();
+  /** When the runtime was restarted last outlives what is trusted. */
+  function forgetTrust(): void {
+    for (const judge of [proof, additions, repairs]) judge.forget();
     // Withdrawn, or taken away by a rollback: nothing says any more that it is not somebody else's.
     const anchors = ownAnchors(disk);
     for (const print of wanted.everGood) if (!wanted.desired.has(print) || !anchors.has(print)) court.exempt.add(print);
@@ -171,7 +172,10 @@ export function createPromises({ disk, clock, runtime, spreadMs, onBroken }: Pro
       disturbed();
       court.meddledAt = court.disturbedAt;
     },
-    forget,
+    forget() {
+      forgetTrust();
+      restarts.forget();
+    },
     booted() {
       court.meddledAt = court.moment();
       restarts.isCaused();

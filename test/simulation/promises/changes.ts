@@ -7,7 +7,7 @@ import { nameOf, readCertificates } from '../certificates.ts';
 import { anchorsFolder, bundlePath, defaultPlaces, listInputs, lookUp, storeFolder } from '../store-tool.ts';
 import { linkedPrints } from '../store-views.ts';
 import type { Additions } from './additions.ts';
-import { type Court, recordsPath, type Suspect } from './court.ts';
+import { type Court, readRecords, recordsPath, type Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
 import type { Repairs } from './repairs.ts';
 import type { Restarts } from './restarts.ts';
@@ -74,6 +74,8 @@ export function createChanges(options: ChangesOptions): JudgeChange {
     }
     if (call === 'rename' && path === recordsPath) {
       wanted.notes(suspect, change);
+      const { version: _version, runtime: { restarted: _restarted, ...runtime } = {}, ...others } = readRecords(disk);
+      if (Object.keys({ ...runtime, ...others }).length === 0) onForgotten();
       proof.noted();
       return restarts.noted();
     }

@@ -57,6 +57,7 @@ export const recordsPath = `${stateFolder}/state.json`;
 
 /** What the agent has on record of the runtime, its sources and a rollback that was begun; nothing where its file is torn or not there. */
 export function readRecords(disk: Disk): {
+  readonly version?: number;
   readonly runtime?: RuntimeRecord;
   readonly source?: { readonly certificates: readonly unknown[] };
   readonly local?: { readonly certificates: readonly unknown[] };

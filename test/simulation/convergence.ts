@@ -23,6 +23,8 @@ export interface End {
   /** What lies on the host may have come there without an agent. */
   hasBootInstalled(): boolean;
   hasAgent(): boolean;
+  /** A pass has begun since everything was put right: what the Node says until then may be of any time before. */
+  hasLooked(): boolean;
   /** How much agents have done until now. */
   works(): number;
 }
@@ -56,6 +58,7 @@ function findUnconverged(end: End): string | undefined {
   const { disk, cluster, promises, services } = end;
   const hasLostAgents = end.hasLostAgents();
   if (!end.hasAgent()) return 'there is not one agent';
+  if (!end.hasLooked()) return 'no pass has begun';
   const { secret, annotations } = cluster;
   const isFollowed = secret === undefined || secret.kind === 'good';
   const said = ['state', 'reason'].map((name) => annotations.get(`node-trust-agent/${name}`)).join(' ');

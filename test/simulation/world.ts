@@ -35,6 +35,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
   const trace = createHash('sha256');
   let isDown = false;
   let isMended = false;
+  let mendedAt = 0;
   let isAgentDue = false;
   let hasLostAgents = false;
   let hasBootInstalled = false;
@@ -210,6 +211,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
     cluster.annotate('node-trust-agent/retry', 'now');
     node.mend();
     promises.disturbed();
+    mendedAt = promises.moment();
     if (started.living().length === 0) startAgentAfter(1_000);
   }
 
@@ -240,6 +242,7 @@ export async function simulate(schedule: Schedule, tellsCalls = false): Promise<
       hasLostAgents: () => hasLostAgents,
       hasBootInstalled: () => hasBootInstalled,
       hasAgent: () => started.living().length === 1,
+      hasLooked: () => started.living().every(({ beganAt }) => beganAt > mendedAt),
       works: () => works,
     });
   }

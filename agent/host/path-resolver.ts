@@ -36,7 +36,7 @@ export function createPathResolver(rootPath: string, fs: Pick<typeof nodeFs, 'ls
         done = posix.dirname(done);
         continue;
       }
-      const candidate = posix.join(done, next);
+      const candidate = done === '/' ? `/${next}` : `${done}/${next}`;
       const target = await linkTarget(candidate);
       if (target === undefined) {
         done = candidate;

@@ -22,7 +22,7 @@ import {
 } from '../support/debian.ts';
 import { openSandbox, parse, reach } from '../support/host-steps.ts';
 import { type EmptyRoot, toolOptions } from '../support/sandbox.ts';
-import { until } from '../support/until.ts';
+import { hurry, until } from '../support/until.ts';
 
 const execute = promisify(execFile);
 const { signal } = new AbortController();
@@ -256,6 +256,18 @@ test('a run of somebody else’s that is in its middle while ours is made comes 
   await theirs;
   await reach(node, [ours]);
   await assertTrusted(node, [ours, foreign]);
+});
+
+test('a run of somebody else’s that writes without an end is waited for as long as one of ours, and told', async (t) => {
+  await using node = await createNode();
+  const before = await node.read(bundle);
+  await node.write(`${bundle}.new`, 'a part');
+  hurry(t);
+  await assert.rejects((await storeOf(node)).rebuild({ certificates: [] }, signal), {
+    code: 'ToolTimedOut',
+    message: /of somebody else writes .*\.new without an end/,
+  });
+  assert.equal(await node.read(bundle), before);
 });
 
 test('a run of somebody else’s that comes in the middle of ours takes nothing away from it', async () => {

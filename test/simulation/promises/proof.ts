@@ -16,7 +16,7 @@ export interface Proof {
   readonly hasChangedSince: boolean;
   /** Proven once, and still desired: nothing but its source takes it away. */
   isKept(print: string): boolean;
-  /** All that is noted as loaded and is still desired is in the bundle. */
+  /** All that is noted as loaded and is still desired is in the bundle, and nothing of ours that has come back with an old one. */
   isWhole(): boolean;
   /** The Node says Synced: answers with the certificates, if that is true. */
   synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): Prints | undefined;
@@ -39,6 +39,7 @@ export function createProof(court: Court, wanted: Wanted): Proof {
   let last: Proof['last'];
   /** What a process is noted to have loaded. */
   let loaded: Prints = new Set();
+  let isNoted = false;
   /** Those of the last Synced that no source has wanted at some time since. */
   const left = new Set<string>();
   let hasChangedSince = false;
@@ -79,7 +80,10 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     isKept: (print) => wanted.desired.has(print) && last?.named.has(print) === true && !left.has(print),
     isWhole() {
       const bundle = bundledPrints(disk);
-      return [...loaded].every((print) => !wanted.desired.has(print) || bundle.has(print));
+      const standing = standingPrints(disk);
+      const isLeft = (print: string): boolean => !wanted.desired.has(print) && !standing.has(print);
+      const hasReturned = isNoted && [...bundle].some((print) => wanted.everGood.has(print) && isLeft(print));
+      return !hasReturned && [...loaded].every((print) => !wanted.desired.has(print) || bundle.has(print));
     },
     synced(suspect, annotations) {
       const named = namedIn(annotations['node-trust-agent/details']);
@@ -100,6 +104,7 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     },
     noted() {
       const { rebuild: { bundle } = {}, loaded: noted } = readRecords(disk).runtime ?? {};
+      isNoted = noted !== undefined;
       if (noted === undefined) loaded = new Set();
       else if (noted.bundle === digestOf(wanted.desired)) loaded = wanted.desired;
       if (last !== undefined && bundle !== undefined && bundle !== digestOf(last.named)) hasChangedSince = true;

@@ -7,11 +7,12 @@ import type { Host } from './host/host.ts';
 import type { PassContext } from './reconcile.ts';
 import { restartTime } from './restart-time.ts';
 import { type Aims, endRollBack, type Means, rollBack, type Undone } from './roll-back.ts';
+import type { Certificate } from './trust/certificate.ts';
 import type { Decision } from './trust/desired.ts';
 import { type Drift, planAgainstDrift } from './trust/drift.ts';
-import { digestWorld, type Observation } from './trust/observation.ts';
+import { anchorNames, digestWorld, type Observation } from './trust/observation.ts';
 import { isHarmless, planTrust, type Step } from './trust/plan.ts';
-import { provenBy, recollect } from './trust/provenance.ts';
+import { provenBy, recollect, withdraw } from './trust/provenance.ts';
 import type { Carried, HostFacts } from './trust/report.ts';
 import { type Status, sentence, type Undoing } from './trust/status.ts';
 
@@ -156,7 +157,7 @@ async function carryOutRound(
 function undoBy(pass: Pass): Means {
   const { host, context, signal } = pass;
   return {
-    note: (begun) => noteUndoing(begun, host),
+    note: (begun, going) => noteUndoing(begun, going, host),
     run: (plan) => carryOutOnce(plan, pass, () => Promise.resolve(context.now())),
     observe: () => host.observe('ask', signal),
   };
@@ -229,10 +230,13 @@ async function noteEnd(
   await host.facts.update({ held, undoing: undefined, ...(undone?.proven && provenBy(undone.proven)) });
 }
 
-/** A disk that takes no note is no reason to leave things as they are. */
-async function noteUndoing(undoing: Undoing, host: Host): Promise<void> {
+/**
+ * What goes stays gone, even where somebody else has taken its anchor away before. A disk that takes no note is no reason to leave
+ * things as they are.
+ */
+async function noteUndoing(undoing: Undoing, going: readonly Certificate[], host: Host): Promise<void> {
   try {
-    await host.facts.update({ undoing });
+    await host.facts.update({ undoing, withdrawn: withdraw(await host.facts.read(), anchorNames(going)) });
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
   }

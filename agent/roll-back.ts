@@ -20,8 +20,8 @@ export interface Aims {
 }
 
 export interface Means {
-  /** Before anything is undone; where it cannot be written, a crash costs another try. */
-  note(undoing: Undoing): Promise<void>;
+  /** Before anything is undone, with what goes; where it cannot be written, a crash costs another try. */
+  note(undoing: Undoing, going: readonly Certificate[]): Promise<void>;
   /** Carries out steps in order, a restart at once. */
   run(steps: readonly Step[]): Promise<Carried>;
   observe(): Promise<Observation>;
@@ -44,7 +44,7 @@ export async function rollBack(error: AgentError, aims: Aims, after: Observation
   const wasRestarted = after.record.restarted?.bundle === desired.digest;
   const evidence = `${error.code}: ${error.message}`;
   const undoing = { bundle: desired.digest, retryMark, evidence, retry: error.retry, wasRestarted };
-  await means.note(undoing);
+  await means.note(undoing, added);
   return endRollBack(undoing, aims, after, means);
 }
 

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../agent/errors.ts';
 import type { Host } from '../agent/host/host.ts';
+import type { AnchorName } from '../agent/trust/observation.ts';
 import type { Step } from '../agent/trust/plan.ts';
 import { createCertificate, fixedNow, type TestCertificate } from './support/certificates.ts';
 import { startCriServer } from './support/cri-server.ts';
 import { bundle, nameOf, tool } from './support/debian.ts';
+import { openSandbox } from './support/host-steps.ts';
 import { type Passed, pass, present } from './support/passes.ts';
 import { createSandbox, type Sandbox } from './support/sandbox.ts';
 import { hurry } from './support/until.ts';
@@ -87,6 +89,25 @@ test('a runtime that does not come back is restarted once more without what was 
   assert.equal(await restarts(node), 3);
   assert.deepEqual(kinds(await pass(node, present(kept, added))), []);
   assert.equal(await restarts(node), 3);
+});
+
+test('what goes with a rollback does not come back with an old bundle, even if somebody has taken its anchor before', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await pass(node, present(kept, added));
+  const before = await node.read(bundle);
+  await (await openSandbox(node)).facts.update({ proven: [nameOf(kept)] as AnchorName[] }); // or else it is no addition
+  await node.remove(`/usr/local/share/ca-certificates/${nameOf(added)}.crt`);
+  const stuck = (host: Host): Host => ({
+    ...host,
+    apply: (step, signal) =>
+      step.kind === 'stage-store'
+        ? Promise.reject(new AgentError('ToolTimedOut', { tool: 'it', evidence: 'is slow' }))
+        : host.apply(step, signal),
+  });
+  assert.deepEqual(outcome(await pass(node, present(kept, added), { wrap: stuck })), ['Failed', 'RolledBack']);
+  await node.write(bundle, before);
+  assert.deepEqual(outcome(await pass(node, present(kept))), ['Synced', '']);
+  await assertTrusts(node, [kept]);
 });
 
 test('what was withdrawn in the same pass stays withdrawn', async () => {

@@ -18,7 +18,7 @@ import {
   trustedNow,
 } from '../trust/observation.ts';
 import type { Step } from '../trust/plan.ts';
-import { limitWithdrawn } from '../trust/provenance.ts';
+import { withdraw } from '../trust/provenance.ts';
 import { readAksLeftovers } from './aks-leftovers.ts';
 import { bootRecord, readBootList, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
@@ -100,11 +100,12 @@ export async function openHost(options: HostOptions): Promise<Host> {
       const name = anchorName(certificate.fingerprint);
       if (!proven.includes(name) && !added.includes(name)) await facts.update({ added: [...added, name] });
       await store.writeAnchor(certificate); // before the note: what is wanted, not there and not withdrawn was taken by somebody else
-      await noteWithdrawn((names) => names.filter((known) => known !== name));
+      const { withdrawn = [] } = await facts.read();
+      await facts.update({ withdrawn: withdraw({ withdrawn: withdrawn.filter((known) => known !== name) }, []) });
     },
     unindex: ({ names }, signal) => store.unindex(names, signal),
     'remove-anchor': async ({ name }) => {
-      await noteWithdrawn((names) => [...names.filter((known) => known !== name), name]);
+      await facts.update({ withdrawn: withdraw(await facts.read(), [name]) });
       await store.removeAnchor(name);
     },
     'rebuild-store': async ({ withdrawn, ...step }, signal) => {
@@ -159,11 +160,6 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await runtime.identify(signal);
     },
   };
-
-  async function noteWithdrawn(change: (names: readonly AnchorName[]) => readonly AnchorName[]): Promise<void> {
-    const before = (await facts.read()).withdrawn ?? [];
-    await facts.update({ withdrawn: limitWithdrawn(change(before)) });
-  }
 
   async function noteUntold({ names }: Untold): Promise<void> {
     await facts.update({ untold: names.length === 0 ? undefined : names });

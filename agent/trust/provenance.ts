@@ -17,8 +17,9 @@ export interface Provenance {
 /** As many as fit into a Secret; an older one would have to come back from an older backup. */
 const maxWithdrawn = 1024;
 
-/** The last ones, as they are kept. */
-export function limitWithdrawn(names: readonly AnchorName[]): Provenance['withdrawn'] {
+/** These go as the last ones, of which so many are kept. */
+export function withdraw({ withdrawn = [] }: Provenance, going: readonly AnchorName[]): Provenance['withdrawn'] {
+  const names = [...withdrawn.filter((name) => !going.includes(name)), ...going];
   return names.length === 0 ? undefined : names.slice(-maxWithdrawn);
 }
 
@@ -41,7 +42,7 @@ export function recollect(
   return {
     proven,
     added: added.length === 0 ? undefined : added,
-    withdrawn: limitWithdrawn([...gone, ...going]),
+    withdrawn: withdraw({ withdrawn: gone }, going),
   };
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createBundle, emptyBundle } from '../../agent/trust/bundle.ts';
 import { type AnchorName, anchorName, type StoreObservation } from '../../agent/trust/observation.ts';
-import { limitWithdrawn, provenBy, recollect } from '../../agent/trust/provenance.ts';
+import { provenBy, recollect, withdraw } from '../../agent/trust/provenance.ts';
 import { createCertificate } from '../support/certificates.ts';
 import { parse } from '../support/host-steps.ts';
 
@@ -59,6 +59,7 @@ test('what was taken away and is wanted again is taken away until its anchor is 
 
 test('of what was taken away the last ones are remembered', () => {
   const names = Array.from({ length: 1030 }, (_, index) => `node-trust-${index}` as AnchorName);
-  assert.deepEqual(limitWithdrawn(names), names.slice(6));
-  assert.equal(limitWithdrawn([]), undefined);
+  assert.deepEqual(withdraw({ withdrawn: names }, []), names.slice(6));
+  assert.deepEqual(withdraw({ withdrawn: names }, names.slice(6, 7)), [...names.slice(7), ...names.slice(6, 7)]);
+  assert.equal(withdraw({}, []), undefined);
 });

@@ -27,7 +27,8 @@ export function beyondTrust(
   { restarted }: RuntimeRecord,
   { restartIntervalMs, now }: Pick<PassContext, 'restartIntervalMs' | 'now'>,
 ): RuntimeRecord {
-  const goesOn = restarted !== undefined && after(restarted, restartIntervalMs) > now().getTime();
+  const goesOn =
+    restarted !== undefined && restartIntervalMs > 0 && after(restarted, restartIntervalMs) > now().getTime();
   return goesOn ? { restarted: timeOf(restarted) } : {};
 }
 

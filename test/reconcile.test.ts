@@ -116,10 +116,10 @@ test('a withdrawal that is done ends the agent’s work and forgets; one that is
 
 test('a pool that is left and joined again keeps the interval between two restarts, and is forgotten after it', async () => {
   await using node = await createSandbox({ roots: 1 });
-  const at = (seconds: number, aim: Aim = 'follow'): Promise<string> =>
+  const at = (seconds: number, aim: Aim = 'follow', restartIntervalMs = 300_000): Promise<string> =>
     pass(node, present(corp), {
       at: seconds,
-      restartIntervalMs: 300_000,
+      restartIntervalMs,
       chooseAim: () => Promise.resolve(aim),
     }).then(({ status }) => `${status.state} ${status.reason}`);
   assert.equal(await at(0), 'Synced ');
@@ -129,8 +129,16 @@ test('a pool that is left and joined again keeps the interval between two restar
   assert.equal(await at(359), 'Waiting RestartDeferred');
   assert.equal(await at(360), 'Synced ');
   assert.equal(await at(370, 'withdraw'), 'Disabled ');
+  const kept = await node.read(state);
   assert.equal(await at(670, 'withdraw'), 'Disabled ');
   await assert.rejects(node.read(state), { code: 'ENOENT' });
+  await node.write(state, kept);
+  assert.equal(await at(-3_600, 'withdraw', 0), 'Disabled ');
+  await assert.rejects(
+    node.read(state),
+    { code: 'ENOENT' },
+    'whoever keeps no interval leaves nothing, whatever the clock',
+  );
 });
 
 test('a withdrawal ends only when each hook has been told of it', async () => {

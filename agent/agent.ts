@@ -191,7 +191,12 @@ export async function runAgent(
     if (first === undefined) return; // an API server that does not answer proves nothing
     const patience = AbortSignal.timeout(farewellMs);
     try {
-      if ((await pool.judge(first, patience)) === 'left') await watched.pass(['left the pool'], patience);
+      if ((await pool.judge(first, patience)) !== 'left') return;
+      // No other agent comes to say on the Node what was done here.
+      for (let pauseMs = 500; ; pauseMs *= 2) {
+        if ((await watched.pass(['left the pool'], patience)).kind === 'end') return;
+        await sleep(pauseMs, patience);
+      }
     } catch (error) {
       log.error({ evidence: errorText(error) }, 'leaving the pool was not finished');
     }

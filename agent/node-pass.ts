@@ -70,7 +70,8 @@ export function createNodePass(options: NodePassOptions): NodePass {
     const untold = unwritten?.failure ?? (snapshot.kind === 'unavailable' ? snapshot : undefined);
     if (untold === undefined) return isGone ? { kind: 'end' } : outcome.next;
     const { retryAfterMs } = untold;
-    return outcome.next.kind === 'resync' || isGone ? { kind: 'back-off', retryAfterMs } : outcome.next;
+    const isDone = isGone || outcome.next.kind === 'resync' || outcome.next.kind === 'end';
+    return isDone ? { kind: 'back-off', retryAfterMs } : outcome.next;
   }
 
   /** Whoever looks for what changes the host finds each repair as an event, a later one where nobody can be told now, and in the log. */

@@ -411,6 +411,20 @@ test('an agent that is told to end because its label went away takes the trust a
   assert.equal(stage.read()['state'], 'Disabled');
 });
 
+test('a farewell goes on until the Node says so', async (t) => {
+  const label = { key: 'node-trust-agent/enabled', value: 'true' };
+  const stage = await setStage(t);
+  stage.labelNode({ [label.key]: label.value });
+  stage.apply({ a: corp.pem });
+  const agent = stage.run({ enabledBy: label });
+  await stage.says(isSynced);
+  stage.api.fail({ verb: 'patch', resource: 'nodes' }, { kind: 'status', code: 503 }, 2);
+  stage.labelNode({});
+  await agent.stop();
+  await stage.assertTrusts([], [corp]);
+  assert.equal(stage.read()['state'], 'Disabled');
+});
+
 test('a farewell that hangs is given up within the time of its pod, and node-trust remove ends what it has begun', async (t) => {
   const patience = new AbortController(); // ends when this test says so
   const timeout = AbortSignal.timeout.bind(AbortSignal);

@@ -121,6 +121,19 @@ test('leaving that another process began is ended without the label, and given u
   assert.deepEqual(await sandbox.list('/var/lib/node-trust-agent'), []);
 });
 
+test('leaving that is done and could not be told on the Node is no end', async (t) => {
+  const { api, labelNode, pass, read, assertTrusts } = await setUp(t);
+  labelNode(enabled);
+  await pass([], t.signal);
+  labelNode({});
+  api.fail({ verb: 'patch', ...nodes }, { kind: 'status', code: 503, headers: { 'retry-after': '7' } }, 2);
+  assert.deepEqual(await pass([], t.signal), { kind: 'back-off', retryAfterMs: 7000 });
+  await assertTrusts([], [corp]);
+  assert.equal(read()['state'], 'Synced');
+  assert.deepEqual(await pass([], t.signal), { kind: 'end' });
+  assert.equal(read()['state'], 'Disabled');
+});
+
 test('leaving is on the disk before the first certificate goes', async (t) => {
   const { labelNode, pass, sandbox, log, assertTrusts } = await setUp(t);
   labelNode(enabled);

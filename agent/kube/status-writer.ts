@@ -29,9 +29,14 @@ const eventful: ReadonlySet<string> = new Set(['state', 'reason', 'bundle'].map(
 export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter {
   let seen: Extract<NodeSnapshot, { kind: 'present' }> | undefined;
   let untold: readonly NodeEvent[] = [];
+  /** A write whose answer was lost may have been made: what the Node says is not known, and its event is owed if so. */
+  let isDoubtful = false;
+  let owed: NodeEvent | undefined;
   const tried = new Set<string>();
   const differences = (wanted: readonly (readonly [string, string | null])[]): readonly string[] =>
-    wanted.filter(([name, value]) => (seen?.annotations.get(name) ?? null) !== value).map(([name]) => name);
+    wanted
+      .filter(([name, value]) => isDoubtful || (seen?.annotations.get(name) ?? null) !== value)
+      .map(([name]) => name);
   async function tell(signal: AbortSignal): Promise<void> {
     const uid = seen?.uid;
     if (uid === undefined) return;
@@ -56,6 +61,7 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
     isNews: (status) => differences(Object.entries(formatAnnotations(status))).length > 0,
     see(snapshot) {
       seen = snapshot.kind === 'present' ? snapshot : undefined;
+      isDoubtful = false;
     },
     async clear(signal) {
       // A write whose answer was lost may have been made.
@@ -71,18 +77,31 @@ export function createStatusWriter(node: OwnNode, now: () => Date): StatusWriter
       const { annotations } = seen;
       const wanted = Object.entries(formatAnnotations(status));
       const changed = differences(wanted);
-      if (changed.length === 0) return tell(signal);
+      if (changed.length === 0) {
+        const late = owed;
+        owed = undefined;
+        return late === undefined ? tell(signal) : record(late, signal);
+      }
       const next = { ...Object.fromEntries(wanted), [`${annotationPrefix}updated-at`]: now().toISOString() };
       for (const name of Object.keys(next)) tried.add(name);
+      const event = changed.some((name) => eventful.has(name)) ? eventOf(status) : undefined;
+      owed = event;
+      isDoubtful = true;
       await node.annotate(next, signal);
+      isDoubtful = false;
+      owed = undefined;
       const known = new Map([
         ...annotations,
         ...Object.entries(next).flatMap(([name, value]) => (value === null ? [] : [[name, value] as const])),
       ]);
       seen = { ...seen, annotations: known };
-      if (status.state === 'Applying' || !changed.some((name) => eventful.has(name))) return tell(signal);
-      const type = status.state === 'Rejected' || status.state === 'Failed' ? 'Warning' : 'Normal';
-      return record({ type, reason: status.reason || status.state, message: status.message }, signal);
+      return event === undefined ? tell(signal) : record(event, signal);
     },
   };
+}
+
+function eventOf({ state, reason, message }: Status): NodeEvent | undefined {
+  if (state === 'Applying') return undefined;
+  const type = state === 'Rejected' || state === 'Failed' ? 'Warning' : 'Normal';
+  return { type, reason: reason || state, message };
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKubeClient } from '../../agent/kube/client.ts';
+import { KubeError } from '../../agent/kube/kube-error.ts';
 import { accessFromKubeconfig } from '../../agent/kube/kubeconfig.ts';
 import { createOwnNode } from '../../agent/kube/own-node.ts';
 import { createStatusWriter } from '../../agent/kube/status-writer.ts';
@@ -111,6 +112,37 @@ test('without a Node nothing is written, and a write that failed is tried again'
   await assert.rejects(writer.write(synced, t.signal), { name: 'KubeError' });
   await writer.write(synced, t.signal);
   assert.equal(annotations()['node-trust-agent/state'], 'Synced');
+});
+
+test('a write that was made and whose answer was lost has its event, and is no news any more', async (t) => {
+  const { node, events, annotations } = await setUp(t);
+  let isLost = true;
+  const writer = createStatusWriter(
+    {
+      ...node,
+      async annotate(...asked) {
+        await node.annotate(...asked);
+        if (isLost) throw new KubeError({ kind: 'unreachable', evidence: 'the connection was closed' });
+      },
+    },
+    () => fixedNow,
+  );
+  writer.see(await node.read(t.signal));
+  const failed = { ...synced, state: 'Failed', reason: 'RolledBack' } as const;
+  await assert.rejects(writer.write(failed, t.signal), { name: 'KubeError' });
+  isLost = false;
+  writer.see(await node.read(t.signal));
+  await writer.write(failed, t.signal);
+  await writer.write(failed, t.signal);
+  assert.deepEqual(events(), ['Warning RolledBack']);
+  await writer.write(synced, t.signal);
+  isLost = true;
+  await assert.rejects(writer.write({ ...synced, state: 'Applying' }, t.signal));
+  isLost = false;
+  assert.equal(annotations()['node-trust-agent/state'], 'Applying');
+  await writer.write(synced, t.signal);
+  assert.equal(annotations()['node-trust-agent/state'], 'Synced', 'nobody knows what was written');
+  assert.deepEqual(events(), ['Warning RolledBack', 'Normal Synced', 'Normal Synced']);
 });
 
 test('an event that could not be told is told with what is written next, in order, and one that was refused is not', async (t) => {

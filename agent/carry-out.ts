@@ -172,8 +172,10 @@ async function carryOutOnce(
   { done: { steps, warnings }, host, context, signal, ...decision }: Pass,
   restartAt: () => Promise<Date>,
 ): Promise<Carried> {
+  let begun: Step | undefined;
   try {
     for (const step of plan) {
+      begun = step;
       if (step.kind === 'restart-runtime') {
         const until = await restartAt();
         if (until > context.now()) return { kind: 'waiting', unit: step.unit, until };
@@ -188,9 +190,14 @@ async function carryOutOnce(
     return { kind: 'done' };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
+    // One after which the runtime is not well was made.
+    const isMade = begun?.kind === 'restart-runtime' && runtimeFailures.has(error.code);
+    if (isMade && begun !== undefined) steps.push(begun);
     return { kind: 'failed', error };
   }
 }
+
+const runtimeFailures: ReadonlySet<string> = new Set(['RuntimeUnhealthy', 'RuntimeUnknown']);
 
 function applying(
   unit: string,

@@ -99,7 +99,7 @@ forgets them too. What others put there stays, and so does what is in ${bootFile
   positionals: { min: 0, max: 0 },
   async run({ values }, terminal, signal) {
     const source: Source = { name: 'remove', read: () => Promise.resolve({ kind: 'absent' }) };
-    const admission = { maxCertificates: 10, allowNonCa: true }; // of the machine's own file, which stays
+    const admission = { maxCertificates: 10, allowNonCa: false }; // of the machine's own file: what of it is there stays
     try {
       const local = values.all ? undefined : machinesOwn(values);
       const wish = { source, local, aim: 'withdraw', admission, retiresBoot: values.all } as const;
@@ -196,7 +196,9 @@ async function describePlan(
   return accepted ? 0 : 1;
 }
 
-function exitCodeOf({ status: { state } }: Outcome): ExitCode {
+/** What was taken away and is held by a hook's key store is not gone. */
+function exitCodeOf({ status: { state }, next }: Outcome): ExitCode {
+  if (state === 'Disabled' && next.kind !== 'end') return 3;
   if (state === 'Synced' || state === 'Disabled') return 0;
   return state === 'Failed' ? 3 : 1;
 }

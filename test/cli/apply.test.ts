@@ -189,10 +189,14 @@ test('a hook that failed is told again with each pass until it has taken it, and
 
   await sandbox.write(hook, script('exit 3'), 0o755);
   const removeOnce = () => nodeTrust(['remove', '--host-root', sandbox.root]);
-  assert.match((await removeOnce()).out, /^warning: a hook/m);
+  const untold = await removeOnce();
+  assert.match(untold.out, /^warning: a hook/m);
+  assert.equal(untold.code, 3, 'its key store still holds what was taken away');
   await sandbox.write(told, '');
   await sandbox.write(hook, script(''), 0o755);
-  assert(!(await removeOnce()).out.includes('warning'));
+  const ended = await removeOnce();
+  assert(!ended.out.includes('warning'));
+  assert.equal(ended.code, 0);
   assert.match(await sandbox.read(told), new RegExp(`^-\\S+/${name}.pem$`, 'm'), 'of what has gone, too');
   assert.deepEqual(await sandbox.list('/var/lib/node-trust-agent'), []);
 });
@@ -207,6 +211,10 @@ test("remove leaves the machine's own certificates, and with --all takes them an
   const kept = await nodeTrust(['remove', '--host-root', node.root]);
   assert.deepEqual([kept.code, (await node.list(anchors)).length], [0, 2], kept.out + kept.err);
   assert.match(kept.out, /2 certificates of the machine's own file stay/);
+  await node.write(file, createCertificate({ subject: 'Server', ca: false }).pem);
+  const bad = await nodeTrust(['remove', '--host-root', node.root]);
+  assert.deepEqual([bad.code, (await node.list(anchors)).length], [0, 2], bad.out + bad.err);
+  await node.write(file, own.map(({ pem }) => pem).join('\n'));
   await node.link('/etc/systemd/system/multi-user.target.wants/node-trust-boot.service', '../node-trust-boot.service');
   const all = ['remove', '--all', '--host-root', node.root];
   const [planned, asJson] = [await nodeTrust([...all, '--dry-run']), await nodeTrust([...all, '--dry-run', '--json'])];

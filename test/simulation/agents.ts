@@ -86,7 +86,7 @@ export function createAgents(options: AgentsOptions): Agents {
       changedAt: 0,
       rebuildsSince: 0,
       isEnding: false,
-      absentSinceMs: undefined,
+      hasMissed: false,
       told: [],
       hasSeenLabel: !options.isPooled,
       unlabelledSinceMs: undefined,

@@ -29,8 +29,8 @@ export interface Suspect {
   /** Since when it has been told that the label is gone. */
   unlabelledSinceMs: number | undefined;
   isMember: boolean;
-  /** When it was first told in its pass that the Secret is not there, by the wall clock. */
-  absentSinceMs: number | undefined;
+  /** It was told in its pass that the Secret is not there, which the next read confirms. */
+  hasMissed: boolean;
   /** What it was told and has not acted upon, in order: lost where it dies before. */
   told: (() => void)[];
 }

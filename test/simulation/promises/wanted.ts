@@ -120,7 +120,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     believe({ ofFile: prints });
   }
 
-  function believeSecret(said: Served, isGone: boolean, at: number, since: number): void {
+  function believeSecret(said: Served, isGone: boolean, at: number): void {
     const now = Math.min(at, clock.wall().getTime()); // perhaps the clock was set back before the agent looked at it
     if (said.kind !== 'failure' && said.kind !== 'absent' && said.kind !== 'empty') believe({ goneSinceMs: undefined });
     if ('onDelete' in said) believe({ onDelete: said.onDelete });
@@ -130,7 +130,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
       believe({ ofSecret: prints });
     }
     if (!isGone) return;
-    const goneSinceMs = Math.min(believed.goneSinceMs ?? since, now);
+    const goneSinceMs = Math.min(believed.goneSinceMs ?? now, now);
     believe({ goneSinceMs });
     if (believed.onDelete === 'remove' || hasEnded('source', goneSinceMs, at)) believe({ ofSecret: new Set() });
   }
@@ -160,11 +160,9 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     acts,
     served(suspect, said) {
       const at = clock.wall().getTime();
-      const first = suspect.absentSinceMs;
-      if (said.kind === 'absent') suspect.absentSinceMs ??= at;
-      const isGone = said.kind === 'empty' || (said.kind === 'absent' && first !== undefined);
-      const since = first ?? at; // the clock may be set between a read and the one that confirms it
-      suspect.told.push(() => believeSecret(said, isGone, at, since));
+      const isGone = said.kind === 'empty' || (said.kind === 'absent' && suspect.hasMissed);
+      suspect.hasMissed ||= said.kind === 'absent';
+      suspect.told.push(() => believeSecret(said, isGone, at));
     },
     isDesiredBy(suspect, prints) {
       const isBehind = (fileReadAt.get(suspect) ?? Number.POSITIVE_INFINITY) < bootTook.at;
@@ -189,7 +187,7 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     },
     nodeServed(suspect, isEnabled) {
       suspect.told = []; // what it has not kept in mind in its last pass it has not taken up
-      suspect.absentSinceMs = undefined;
+      suspect.hasMissed = false;
       if (isEnabled === true) {
         suspect.hasSeenLabel = true;
         // One that is kept out by the lock takes nothing back.

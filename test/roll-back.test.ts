@@ -8,6 +8,7 @@ import { createCertificate, fixedNow, type TestCertificate } from './support/cer
 import { startCriServer } from './support/cri-server.ts';
 import { bundle, nameOf, tool } from './support/debian.ts';
 import { openSandbox } from './support/host-steps.ts';
+import { startKubelet } from './support/kubelet.ts';
 import { type Passed, pass, present } from './support/passes.ts';
 import { createSandbox, type Sandbox } from './support/sandbox.ts';
 import { hurry } from './support/until.ts';
@@ -454,4 +455,43 @@ test('a clock that was set back does not shorten the interval between restarts, 
   assert.deepEqual(await outcomeAt(199), ['Waiting', 'RestartDeferred']);
   assert.deepEqual(await outcomeAt(200), ['Synced', '']);
   assert.equal(await restarts(node), 2);
+});
+
+test('what the kubelet complained of before is no fault of an addition, whichever process asks after the restart', async (t) => {
+  await using node = await createSandbox({ roots: 1 });
+  const kubelet = await startKubelet(t);
+  const asked = { healthz: kubelet.url, healthTimeoutMs: 300 };
+  kubelet.code = 500;
+  const sick = await pass(node, present(kept), asked);
+  assert.deepEqual(outcome(sick), ['Synced', '']);
+  assert.match(sick.status.warnings.join(), /healthz answers 500 before .* is restarted: it is not waited for/);
+  const ending = new AbortController();
+  const killed = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      if (step.kind === 'await-healthy') ending.abort(new Error('killed'));
+      return host.apply(step, signal);
+    },
+  });
+  await assert.rejects(pass(node, present(kept, added), { ...asked, wrap: killed, signal: ending.signal }), /killed/);
+  assert.deepEqual(outcome(await pass(node, present(kept, added), asked)), ['Synced', '']);
+});
+
+test('a kubelet that complains since the restart is why an addition goes, and a rollback after which it does has failed', async (t) => {
+  await using node = await createSandbox({ roots: 1 });
+  const kubelet = await startKubelet(t);
+  const asked = { healthz: kubelet.url, healthTimeoutMs: 300 };
+  await pass(node, present(kept), asked);
+  const spoiling = (host: Host): Host => ({
+    ...host,
+    async apply(step, signal) {
+      const told = await host.apply(step, signal);
+      if (step.kind === 'restart-runtime') kubelet.code = 500;
+      return told;
+    },
+  });
+  const failed = await pass(node, present(kept, added), { ...asked, wrap: spoiling });
+  assert.deepEqual(outcome(failed), ['Failed', 'RollbackFailed']);
+  assert.match(failed.status.message, /healthz answers 500/);
+  await assertTrusts(node, [kept]);
 });

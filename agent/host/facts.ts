@@ -163,6 +163,7 @@ const shapes: ReadonlyMap<string, Shape> = new Map([
         record({ ...noted, bundle: optional(text), before: optional(text), version: optional(text) }),
       ),
       rewritten: optional(text),
+      kubelet: optional(text),
     }),
   ],
   ['held', record({ world: text, retryMark: text, code: text, message: text })],

@@ -3,40 +3,30 @@
 
 import { get } from 'node:http';
 import { posix } from 'node:path';
-import type { Commands } from './commands.ts';
 import { findCriFault } from './cri.ts';
 import type { HostRoot } from './root.ts';
 
 export interface Health {
-  /** Why it cannot, or undefined. */
-  findFault(signal: AbortSignal): Promise<string | undefined>;
-  /**
-   * Before the runtime is disturbed, the first time counts: what the kubelet lacks already is no fault of what comes, and is not
-   * asked for any more. Answers with it.
-   */
-  excuse(signal: AbortSignal): Promise<string | undefined>;
+  /** Why it cannot, or undefined; the kubelet is asked unless it is excused. */
+  findFault(isExcused: boolean, signal: AbortSignal): Promise<string | undefined>;
+  /** What the kubelet complains of, or undefined. */
+  findKubeletFault(signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** The kubelet's default: loopback, plain HTTP (`--healthz-port`). */
 export const kubeletHealthz = 'http://127.0.0.1:10248/healthz';
 const answerTimeoutMs = 5_000;
 
-/** A sandbox has no kubelet: the one of this machine is none of its business. */
-export function createHealth(
-  root: HostRoot,
-  { way }: Pick<Commands, 'way'>,
-  socket: string,
-  healthz = kubeletHealthz,
-): Health {
-  let excused: Promise<string | undefined> | undefined;
+/** Without an address there is no kubelet. */
+export function createHealth(root: HostRoot, socket: string, healthz: string | undefined): Health {
   const askKubelet = async (signal: AbortSignal): Promise<string | undefined> =>
-    way === 'sandbox' ? undefined : findKubeletFault(healthz, signal);
+    healthz === undefined ? undefined : findKubeletFault(healthz, signal);
   return {
-    async findFault(signal) {
+    async findFault(isExcused, signal) {
       const fault = await findRuntimeFault(root, socket);
-      return fault ?? ((await excused) === undefined ? await askKubelet(signal) : undefined);
+      return fault ?? (isExcused ? undefined : await askKubelet(signal));
     },
-    excuse: (signal) => (excused ??= askKubelet(signal)),
+    findKubeletFault: askKubelet,
   };
 }
 

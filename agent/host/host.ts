@@ -24,6 +24,7 @@ import { bootRecord, readBootList, withBoot } from './boot.ts';
 import { type Commands, createHostCommands } from './commands.ts';
 import { detectDistribution } from './distribution.ts';
 import { createFactsFile, type FactsFile, stageFolder, stateFolder } from './facts.ts';
+import { kubeletHealthz } from './health.ts';
 import { type HostRoot, isTemporary } from './root.ts';
 import { createNoRuntime, detectRuntime, type Runtime } from './runtime.ts';
 import type { Untold } from './trust-store.ts';
@@ -62,6 +63,8 @@ export interface HostOptions {
   readonly healthTimeoutMs: number;
   /** Where missing, found out from where the root is. */
   readonly commands?: Commands;
+  /** Where missing, the default of the kubelet of this machine, which is none of a sandbox's business. */
+  readonly healthz?: string;
 }
 
 /** Throws `UnsupportedDistribution`, `NoServiceManager`, `RuntimeNotFound`. */
@@ -72,7 +75,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const commands = options.commands ?? (await createHostCommands(root.path));
   const distribution = await detectDistribution(root);
   const store = distribution.createStore(root, commands);
-  const runtime = await detectRuntime(root, commands, healthTimeoutMs).catch((error: unknown) =>
+  const healthz = options.healthz ?? (commands.way === 'sandbox' ? undefined : kubeletHealthz);
+  const runtime = await detectRuntime(root, commands, { healthTimeoutMs, healthz }).catch((error: unknown) =>
     withoutRuntime(error, demand),
   );
   const facts = createFactsFile(root);
@@ -84,11 +88,13 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const execute: { readonly [K in Step['kind']]: Executor<K> } = {
     'stage-store': ({ certificates, without }, signal) => store.stage(certificates, without, signal),
     'note-before': async ({ bundle }, signal) => {
+      const kubelet = await findKubeletFault(signal);
       const rebuild = { bundle, at: now().toISOString(), before: await runtime.mark(signal) };
       const { loaded, restarted, rebuild: last } = (await facts.read()).runtime;
       await root.remove(bootRecord);
       await noteRuntime({
         rebuild,
+        kubelet,
         // A process that loads the store at its first use may load this one: what is noted of it is good for its own bundle only.
         ...(loaded?.bundle !== bundle && { loaded: undefined }),
         // A restart for an earlier rebuild is none for this one; when it was still counts.
@@ -96,11 +102,10 @@ export async function openHost(options: HostOptions): Promise<Host> {
       });
     },
     'write-anchor': async ({ certificate }) => {
-      const { proven = [], added = [] } = await facts.read();
+      const { proven = [], added = [], withdrawn = [] } = await facts.read();
       const name = anchorName(certificate.fingerprint);
       if (!proven.includes(name) && !added.includes(name)) await facts.update({ added: [...added, name] });
       await store.writeAnchor(certificate); // before the note: what is wanted, not there and not withdrawn was taken by somebody else
-      const { withdrawn = [] } = await facts.read();
       await facts.update({ withdrawn: withdraw({ withdrawn: withdrawn.filter((known) => known !== name) }, []) });
     },
     unindex: ({ names }, signal) => store.unindex(names, signal),
@@ -121,16 +126,19 @@ export async function openHost(options: HostOptions): Promise<Host> {
     reindex: (_, signal) => store.reindex(signal),
     'note-after': async (_, signal) => noteRebuild({ after: await runtime.mark(signal) }),
     'restart-runtime': async ({ bundle, stale }, signal) => {
+      const kubelet = await findKubeletFault(signal);
       // In this order: whoever is another process than this one was started when the store was so already.
       const version = await store.version();
       const before = await runtime.mark(signal);
       if (stale !== undefined && before !== stale) return 'outdated';
-      await noteRuntime({ restarted: { bundle, at: now().toISOString(), before, version } });
+      await noteRuntime({ restarted: { bundle, at: now().toISOString(), before, version }, kubelet });
       restartedFrom = before;
-      return runtime.restart(before, signal);
+      await runtime.restart(before, signal);
+      return kubelet === undefined ? [] : [`${kubelet} before the runtime is restarted: it is not waited for`];
     },
     'await-healthy': async (_, signal) => {
-      served = await runtime.awaitHealthy(signal);
+      const { kubelet } = (await facts.read()).runtime;
+      served = await runtime.awaitHealthy(kubelet !== undefined, signal);
     },
     'note-loaded': async ({ unit, bundle, version }, signal) => {
       const invocationId = await runtime.identify(signal);
@@ -160,6 +168,15 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await runtime.identify(signal);
     },
   };
+
+  /**
+   * What it complains of before anything is changed is no fault of what comes, in this process or the next; before something is
+   * undone, what was noted first counts.
+   */
+  async function findKubeletFault(signal: AbortSignal): Promise<string | undefined> {
+    const { undoing, runtime: known } = await facts.read();
+    return undoing === undefined ? runtime.findKubeletFault(signal) : known.kubelet;
+  }
 
   async function noteUntold({ names }: Untold): Promise<void> {
     await facts.update({ untold: names.length === 0 ? undefined : names });

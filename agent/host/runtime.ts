@@ -24,12 +24,17 @@ export interface Runtime {
   /** The InvocationID of the unit once it is active; one that is on its way is waited for. Throws `RuntimeUnknown`. */
   identify(signal: AbortSignal): Promise<string>;
   /**
-   * Restarts the unit, in whatever state it is, and answers with warnings once another process than before is active. Throws
+   * Restarts the unit, in whatever state it is; resolves once another process than before is active. Throws
    * `RuntimeUnhealthy`, `RuntimeUnknown`, `Tool…`.
    */
-  restart(before: RuntimeMark, signal: AbortSignal): Promise<readonly string[]>;
-  /** Answers with the InvocationID once the unit is active and serves. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`. */
-  awaitHealthy(signal: AbortSignal): Promise<string>;
+  restart(before: RuntimeMark, signal: AbortSignal): Promise<void>;
+  /** What the kubelet complains of, or undefined. */
+  findKubeletFault(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Answers with the InvocationID once the unit is active and the node can do its work with it, by the kubelet's word as well
+   * unless it is excused. Throws `RuntimeUnhealthy` after the health time-out, `RuntimeUnknown`.
+   */
+  awaitHealthy(isKubeletExcused: boolean, signal: AbortSignal): Promise<string>;
 }
 
 const runtimes = [{ unit: 'containerd.service', socket: '/run/containerd/containerd.sock' }] as const;
@@ -53,6 +58,12 @@ const restartTimeoutMs = 200_000;
 const settleMs = 30_000;
 const askEveryMs = 250;
 
+export interface HealthWaits {
+  readonly healthTimeoutMs: number;
+  /** The kubelet's, if there is one. */
+  readonly healthz: string | undefined;
+}
+
 type Answer = Exclude<RuntimeObservation, { kind: 'none' }> | OnItsWay;
 interface OnItsWay {
   readonly kind: 'on-its-way';
@@ -61,7 +72,7 @@ interface OnItsWay {
 }
 
 /** Throws `NoServiceManager` or `RuntimeNotFound`. Booted with systemd is what sd_booted(3) says it is. */
-export async function detectRuntime(root: HostRoot, commands: Commands, healthTimeoutMs: number): Promise<Runtime> {
+export async function detectRuntime(root: HostRoot, commands: Commands, waits: HealthWaits): Promise<Runtime> {
   if ((await root.readFolder('/run/systemd/system')) === 'absent') {
     throw new AgentError('NoServiceManager', { evidence: 'there is no /run/systemd/system' });
   }
@@ -69,7 +80,7 @@ export async function detectRuntime(root: HostRoot, commands: Commands, healthTi
     for (const folder of unitFolders) {
       const entries = await root.readFolder(folder);
       if (entries !== 'absent' && entries.some(({ name }) => name === row.unit))
-        return createSystemdRuntime(row, root, commands, healthTimeoutMs);
+        return createSystemdRuntime(row, root, commands, waits);
     }
   }
   const units = runtimes.map(({ unit }) => unit).join(', ');
@@ -86,6 +97,7 @@ export function createNoRuntime(reason: string): Runtime {
     mark: () => Promise.resolve('unknown'),
     identify: none,
     restart: none,
+    findKubeletFault: () => Promise.resolve(undefined),
     awaitHealthy: none,
   };
 }
@@ -94,9 +106,9 @@ function createSystemdRuntime(
   { unit, socket }: RuntimeRow,
   root: HostRoot,
   commands: Commands,
-  healthTimeoutMs: number,
+  { healthTimeoutMs, healthz }: HealthWaits,
 ): Runtime {
-  const health = createHealth(root, commands, socket);
+  const health = createHealth(root, socket, healthz);
   const invocationLink = `/run/systemd/units/invocation:${unit}`;
 
   async function ask(signal: AbortSignal): Promise<Answer> {
@@ -183,22 +195,21 @@ function createSystemdRuntime(
     mark,
     identify,
     async restart(before, signal) {
-      const sick = await health.excuse(signal);
-      const warnings = sick === undefined ? [] : [`${sick} before ${unit} is restarted: it is not waited for`];
       // Somebody's restarts count against the unit's start limit: ours would stop it and then not be allowed to start it.
       await tell('reset-failed', signal);
       signal.throwIfAborted(); // told to end, it begins nothing more
       const complaint = await tell('restart', signal);
       const after = await settle(healthTimeoutMs, signal);
-      if (after.kind === 'running' && after.invocationId !== before) return warnings;
+      if (after.kind === 'running' && after.invocationId !== before) return;
       const state = after.kind === 'running' ? 'it is the same process as before its restart' : after.evidence;
       throw unhealthy(after, `${state}${complaint && `; ${complaint}`}`);
     },
-    async awaitHealthy(signal) {
+    findKubeletFault: health.findKubeletFault,
+    async awaitHealthy(isKubeletExcused, signal) {
       const end = performance.now() + healthTimeoutMs;
       for (;;) {
         const seen = await ask(signal);
-        const fault = seen.kind === 'running' ? await health.findFault(signal) : seen.evidence;
+        const fault = seen.kind === 'running' ? await health.findFault(isKubeletExcused, signal) : seen.evidence;
         if (seen.kind === 'running' && fault === undefined) return seen.invocationId;
         if (fault !== undefined && performance.now() > end) throw unhealthy(seen, fault);
         await delay(askEveryMs, undefined, { signal });

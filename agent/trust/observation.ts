@@ -90,6 +90,8 @@ export interface RuntimeRecord {
   };
   /** The bundle for which the runtime was restarted while somebody wrote the store, so that nothing could be noted. */
   readonly rewritten?: BundleDigest;
+  /** What the kubelet complained of before the store or the runtime was changed last: it is not waited for. */
+  readonly kubelet?: string;
 }
 
 export interface Observation {

@@ -1,29 +1,23 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { createHealth, findKubeletFault } from '../../agent/host/health.ts';
 import { createHostRoot } from '../../agent/host/root.ts';
+import { startKubelet } from '../support/kubelet.ts';
 import { createEmptyRoot } from '../support/sandbox.ts';
 
 const { signal } = new AbortController();
 
-test('what the kubelet lacked before the runtime was disturbed is no fault of what came then; what it lacks since is', async (t) => {
+test('a kubelet that is excused is not asked, and one that is not there lacks nothing', async (t) => {
   await using host = await createEmptyRoot();
   const kubelet = await startKubelet(t);
-  const open = () => createHealth(createHostRoot(host.root), { way: 'directly' }, '/run/none/none.sock', kubelet.url);
   kubelet.code = 500;
-  const sick = open();
-  assert.equal(await sick.excuse(signal), "the kubelet's healthz answers 500");
-  assert.equal(await sick.findFault(signal), undefined);
-  kubelet.code = 200;
-  const well = open();
-  assert.equal(await well.excuse(signal), undefined);
-  kubelet.code = 500;
-  assert.equal(await well.findFault(signal), "the kubelet's healthz answers 500");
-  assert.equal(await well.excuse(signal), undefined, 'before a restart to undo, what the first has brought counts');
-  assert.equal(await well.findFault(signal), "the kubelet's healthz answers 500");
+  const health = createHealth(createHostRoot(host.root), '/run/none/none.sock', kubelet.url);
+  assert.equal(await health.findKubeletFault(signal), "the kubelet's healthz answers 500");
+  assert.equal(await health.findFault(false, signal), "the kubelet's healthz answers 500");
+  assert.equal(await health.findFault(true, signal), undefined);
+  const without = createHealth(createHostRoot(host.root), '/run/none/none.sock', undefined);
+  assert.equal(await without.findFault(false, signal), undefined);
 });
 
 test('a kubelet that answers is well with 200 and with nothing else; one that is not there is not asked after', async (t) => {
@@ -37,17 +31,3 @@ test('a kubelet that answers is well with 200 and with nothing else; one that is
   await once(server, 'close');
   assert.equal(await findKubeletFault(url, signal), undefined);
 });
-
-/** A fake of the kubelet's healthz, which answers with the code that it has. */
-async function startKubelet(t: TestContext) {
-  const kubelet = {
-    code: 200,
-    url: '',
-    server: createServer((_, response) => response.writeHead(kubelet.code).end('ok')),
-  };
-  kubelet.server.listen(0, '127.0.0.1');
-  t.after(() => kubelet.server.close());
-  await once(kubelet.server, 'listening');
-  kubelet.url = `http://127.0.0.1:${(kubelet.server.address() as AddressInfo).port}/healthz`;
-  return kubelet;
-}

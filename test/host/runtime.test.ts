@@ -240,7 +240,7 @@ function createNode(): Promise<Sandbox> {
 }
 
 async function detect({ root }: EmptyRoot): Promise<Runtime> {
-  return detectRuntime(createHostRoot(root), await createHostCommands(root), healthTimeoutMs);
+  return detectRuntime(createHostRoot(root), await createHostCommands(root), { healthTimeoutMs, healthz: undefined });
 }
 
 /** What `systemctl show` prints, as a script. */

@@ -15,6 +15,8 @@ export interface PassOptions extends Partial<Omit<PassContext, 'source' | 'now' 
   readonly wrap?: (host: Host) => Host;
   readonly signal?: AbortSignal;
   readonly healthTimeoutMs?: number;
+  /** Of a kubelet; none where missing. */
+  readonly healthz?: string;
   /** 'required' where missing. */
   readonly runtime?: HostOptions['runtime'];
 }
@@ -30,14 +32,28 @@ export function present(...certificates: readonly TestCertificate[]): SourceSnap
 }
 
 export async function pass({ root }: EmptyRoot, snapshot: SourceSnapshot, options: PassOptions = {}): Promise<Passed> {
-  const { at = 0, wrap = (host: Host) => host, runtime = 'required', healthTimeoutMs = 2_000, ...others } = options;
+  const {
+    at = 0,
+    wrap = (host: Host) => host,
+    runtime = 'required',
+    healthTimeoutMs = 2_000,
+    healthz,
+    ...others
+  } = options;
   const { signal = new AbortController().signal, ...rest } = others;
   const now = (): Date => new Date(fixedNow.getTime() + at * 1000);
+  const hostOptions = {
+    root: createHostRoot(root),
+    runtime,
+    now,
+    healthTimeoutMs,
+    ...(healthz !== undefined && { healthz }),
+  };
   const reports: Status[] = [];
   const outcome = await reconcile(
     {
       source: { name: 'the source', read: () => Promise.resolve(snapshot) },
-      openHost: async () => wrap(await openHost({ root: createHostRoot(root), runtime, now, healthTimeoutMs })),
+      openHost: async () => wrap(await openHost(hostOptions)),
       chooseAim: () => Promise.resolve('follow'),
       now,
       graceMs: 600_000,

@@ -169,10 +169,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     },
   };
 
-  /**
-   * What it complains of before anything is changed is no fault of what comes, in this process or the next; before something is
-   * undone, what was noted first counts.
-   */
+  /** Before anything is changed, that is no fault of what comes; before something is undone, what was noted first counts. */
   async function findKubeletFault(signal: AbortSignal): Promise<string | undefined> {
     const { undoing, runtime: known } = await facts.read();
     return undoing === undefined ? runtime.findKubeletFault(signal) : known.kubelet;

@@ -162,8 +162,8 @@ export const mutations: readonly Mutation[] = [
   mutate(
     'a restart does not wait for its interval',
     'restart-time.ts',
-    'after(restarted, restartIntervalMs)',
-    'after(restarted, 0)',
+    'after(rebuild, restartDelayMs), after(restarted, restartIntervalMs)',
+    'after(rebuild, restartDelayMs), after(restarted, 0)',
   ),
   mutate(
     'leaving the pool forgets when the last restart was',

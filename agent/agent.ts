@@ -194,8 +194,9 @@ export async function runAgent(
       if ((await pool.judge(first, patience)) !== 'left') return;
       // No other agent comes to say on the Node what was done here.
       for (let pauseMs = 500; ; pauseMs *= 2) {
-        if ((await watched.pass(['left the pool'], patience)).kind === 'end') return;
-        await sleep(pauseMs, patience);
+        const next = await watched.pass(['left the pool'], patience);
+        if (next.kind === 'end') return;
+        await sleep(Math.max(pauseMs, next.kind === 'back-off' ? (next.retryAfterMs ?? 0) : 0), patience);
       }
     } catch (error) {
       log.error({ evidence: errorText(error) }, 'leaving the pool was not finished');

@@ -2,7 +2,7 @@
 // the number of schedules that it took to find each. Exits 1 where a promise is broken, or a defect is not found.
 
 import { fork } from 'node:child_process';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { parseArgs } from 'node:util';
 import { loadWith } from './loader.ts';
 import { mutations } from './mutations.ts';
@@ -32,7 +32,8 @@ export interface Task {
 const usage = `npm run simulate -- [--runs N] [--from SEED]
     Many schedules, over all cores: 2,000 from seed 1 where nothing is said. What breaks a promise is told in its shortest form.
 npm run simulate -- --seed N [--calls] [--mutation NAME]
-    The schedule of one seed, told as a story: with each call of the agent, or with a defect of test/simulation/mutations.ts.
+    The schedule of one seed, told as a story from 2026-06-01T00:00Z on: with each call of the agent, or with a defect of
+    test/simulation/mutations.ts, as in --seed 2 --mutation 'a rejected set is installed'.
 npm run simulate -- --mutations [--runs N]
     How many schedules, from seed 1 on, it takes to find each of these defects.
 It ends with 1 where a promise is broken or a defect is not found, with 2 where it was called wrongly.
@@ -176,24 +177,30 @@ function readCall(): Call {
     options: {
       seed: { type: 'string' },
       calls: { type: 'boolean', default: false },
-      runs: { type: 'string', default: '2000' },
-      from: { type: 'string', default: '1' },
+      runs: { type: 'string' },
+      from: { type: 'string' },
       mutation: { type: 'string' },
       mutations: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const { seed, mutation, calls } = values;
+  const { seed, mutation, calls, runs, from } = values;
+  if (seed !== undefined && (runs !== undefined || from !== undefined))
+    throw new TypeError('--seed plays one schedule: without --runs and --from');
+  if (values.mutations && (seed !== undefined || from !== undefined))
+    throw new TypeError('--mutations begins at seed 1: without --seed and --from');
   if (seed === undefined && (calls || mutation !== undefined))
     throw new TypeError('--calls and --mutation need a --seed');
   if (mutation !== undefined && !mutations.some(({ name }) => name === mutation))
-    throw new TypeError(`no planted defect is called '${mutation}'`);
+    throw new TypeError(
+      `no planted defect is called '${mutation}'; there are:\n${mutations.map(({ name }) => `  ${name}`).join('\n')}`,
+    );
   return {
     ...values,
     mutation,
     seed: seed === undefined ? undefined : readWhole('seed', seed, 0),
-    runs: readWhole('runs', values.runs, 1),
-    from: readWhole('from', values.from, 0),
+    runs: readWhole('runs', runs ?? '2000', 1),
+    from: readWhole('from', from ?? '1', 0),
   };
 }
 
@@ -225,4 +232,7 @@ if (process.argv[2] === '--worker') {
   process.once('message', (task) => {
     void work(task as Task).then((findings) => process.send?.(findings, () => process.disconnect?.()));
   });
-} else if (import.meta.main) process.exitCode = await main();
+} else if (import.meta.main) {
+  process.stdout.once('error', () => process.exit(128 + constants.signals.SIGPIPE)); // nobody reads any more
+  process.exitCode = await main();
+}

@@ -247,7 +247,7 @@ test('the restart is spread: the store is updated at once, the runtime is left a
   stage.run({ spreadMs: 3_600_000 });
   const annotations = await stage.says(({ state }) => state === 'Waiting');
   assert.equal(annotations['reason'], 'RestartDeferred');
-  assert.match(annotations['message'] ?? '', /^containerd\.service is restarted at \d{4}-/);
+  assert.match(annotations['message'] ?? '', /^containerd\.service will be restarted at \d{4}-/);
   const state = await stage.sandbox.read('/var/lib/node-trust-agent/state.json');
   const delayMs = timeIn(annotations['message']) - Date.parse(/"at": "([^"]+)"/.exec(state)?.[1] ?? '');
   assert(delayMs > 0 && delayMs < 3_600_000, `${delayMs} ms: this node's share of the spread`);

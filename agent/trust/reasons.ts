@@ -157,7 +157,7 @@ export const operationalReasons = {
     retry: 'content',
     meaning: "A certificate that was taken away is still trusted, since somebody else's file holds it, too.",
     remedy:
-      'Remove the named file if nobody else wants it, then run `update-ca-certificates` on the host; the agent restarts the runtime, which is to be restarted by hand where none runs.',
+      'Remove the named file if nobody else wants it, then run `update-ca-certificates` on the host; the agent then restarts the runtime. Where no agent runs, restart the runtime by hand.',
     message: ({ fingerprint, path }: PathArgs & { readonly fingerprint: string }) =>
       `the certificate ${fingerprint} was taken away and is still trusted through ${path}`,
   }),
@@ -188,16 +188,17 @@ export const operationalReasons = {
     severity: 'error',
     retry: 'content',
     meaning:
-      'Certificates that were added could not be brought into use and were taken away again; the rest is as it was.',
-    remedy: `Mend what the message names. After a failed tool or a full disk it is tried again by itself; to try again: ${retryCommand}.`,
+      'Certificates that were added could not be brought into use and were taken away again. Those trusted before stay, and what left the source stays gone.',
+    remedy: `Mend what the message names, or take what was added out of the source. After a failed tool or a full disk it is tried again by itself; to try again: ${retryCommand}.`,
     message: ({ added, evidence }: { readonly added: string } & Evidence) =>
       `what was added (${added}) was taken away again, since ${evidence}`,
   }),
   RollbackFailed: operational({
     severity: 'error',
     retry: 'content',
-    meaning: 'Certificates that were added could not be brought into use, and taking them away again failed, too.',
-    remedy: `Look first whether the runtime runs, with \`systemctl status\` of its unit on the node; mend what the message names. To try again: ${retryCommand}.`,
+    meaning:
+      'Certificates that were added could not be brought into use, and taking them away again failed, too. They may still be in the store, and the runtime may be down; containers that run go on.',
+    remedy: `Look first whether the runtime runs, with \`systemctl status\` of its unit on the node, and mend what the message names. To try again: ${retryCommand}.`,
     message: ({ cause, evidence }: { readonly cause: string } & Evidence) =>
       `${cause}; and what was added could not be taken away again: ${evidence}`,
   }),
@@ -205,9 +206,11 @@ export const operationalReasons = {
     severity: 'warning',
     retry: 'transient',
     meaning:
-      'The store is up to date; the runtime is restarted at the time given: not the whole fleet at once, and not often. Until then it trusts what it has loaded.',
-    remedy: 'Wait, or restart the runtime on this node by hand.',
-    message: ({ unit, until }: { readonly unit: string; readonly until: string }) => `${unit} is restarted at ${until}`,
+      'The store is up to date; the runtime will be restarted at the time given: not the whole fleet at once, and not often. Until then it trusts what it has loaded, what was withdrawn since among it.',
+    remedy:
+      'Wait, or restart the runtime on this node by hand, with `systemctl restart` of its unit: containers go on.',
+    message: ({ unit, until }: { readonly unit: string; readonly until: string }) =>
+      `${unit} will be restarted at ${until}, and trusts until then what it has loaded`,
   }),
   DriftRepaired: operational({
     severity: 'warning',
@@ -222,7 +225,8 @@ export const operationalReasons = {
     retry: 'transient',
     meaning:
       'The same path had to be repaired five times within ten minutes. It is left alone until the time given, and the runtime is not restarted.',
-    remedy: 'Stop whoever changes it, configuration management most often, or take the certificate out of the source.',
+    remedy:
+      'Stop whoever changes it: configuration management most often, or a job that writes this file or runs `update-ca-certificates`. Where it is the anchor of one certificate, to take that out of the source ends it, too.',
     message: ({ path, seen, until }: PathArgs & { readonly seen: string; readonly until: string }) =>
       `${path} is changed by somebody else again and again (${seen}); it is left alone until ${until}`,
   }),

@@ -166,7 +166,7 @@ export function createRestarts(court: Court, wanted: Wanted, proof: Proof): Rest
     },
     deferred(suspect, message, spreadMs) {
       if (suspect.beganAt < court.clockSetAt) return;
-      const [, until = ''] = / is restarted at (\S+?);/.exec(message) ?? [];
+      const [, until = ''] = / will be restarted at (\S+?),/.exec(message) ?? [];
       const waitMs = Date.parse(until) - clock.wall().getTime();
       const isOpen = put !== undefined && put.at > Math.max(court.clockSetAt, court.disturbedAt) && put.by === suspect;
       const isLater = put !== undefined && Date.parse(until) > Date.parse(put.until);

@@ -109,12 +109,13 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
     return isEnded;
   }
 
-  function believeFile(text: string | undefined, now: number): void {
+  function believeFile(text: string | undefined, at: number): void {
+    const now = Math.min(at, clock.wall().getTime()); // perhaps the clock was set back before the agent looked at it
     const isGone = text === undefined;
     const prints = new Set(readCertificates(Buffer.from(text ?? '')).map(({ fingerprint }) => fingerprint));
     const since = isGone ? Math.min(believed.fileGoneSinceMs ?? now, now) : undefined;
     believe({ fileGoneSinceMs: since });
-    if (since !== undefined && !hasEnded('local', since, now)) return;
+    if (since !== undefined && !hasEnded('local', since, at)) return;
     if (prints.size === 0 && !isGone) return; // broken: its last good set stays
     admit(prints);
     believe({ ofFile: prints });

@@ -166,7 +166,10 @@ export async function decide(
   const unclaimed = createBundle(ofLocal?.kind === 'absent' ? others.filter(isOfBoot) : others);
   const memory = forgetRemoved(facts.local, atBoot, onHost);
   const own = local && ofLocal && decideOne(local, ofLocal, { memory, onHost: unclaimed });
-  const rest = without(new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint)));
+  const ofOwn = new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint));
+  // Before any agent remembers the other, what a boot has installed, and the file holds no more, was never its.
+  const left = local !== undefined && facts.source === undefined ? others.filter(isOfBoot) : [];
+  const rest = without(new Set([...ofOwn, ...left.map(({ fingerprint }) => fingerprint)]));
   const decision =
     aim === 'withdraw'
       ? withdrawTrust(main.name)

@@ -317,6 +317,15 @@ test('so it does where the file was gone before any agent ran: what the boot ins
   assert.deepEqual(await ownAnchors(node), []);
 });
 
+test('nor is what the file held at the boot and holds no more when the first agent runs', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await node.write(bootList, `${nameOf(early)}\n`);
+  await node.write(bootFile, late.pem);
+  await passWithFile(node, present(leaf));
+  assert.deepEqual(await ownAnchors(node), [nameOf(late)]);
+});
+
 test('a file that cannot be read is not one that is gone', async () => {
   await using node = await createSandbox({ roots: 1 });
   await boot(node, early);

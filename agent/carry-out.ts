@@ -191,8 +191,7 @@ async function carryOutOnce(
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;
     // One after which the runtime is not well was made.
-    const isMade = begun?.kind === 'restart-runtime' && runtimeFailures.has(error.code);
-    if (isMade && begun !== undefined) steps.push(begun);
+    if (begun !== undefined && restarts(begun) && runtimeFailures.has(error.code)) steps.push(begun);
     return { kind: 'failed', error };
   }
 }

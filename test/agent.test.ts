@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { farewellMs } from '../agent/agent.ts';
 import { createCertificate } from './support/certificates.ts';
 import { type Annotations, secret } from './support/cluster.ts';
 import { nodeTrust } from './support/command-line.ts';
-import { setStage } from './support/stage.ts';
+import { type Stage, setStage } from './support/stage.ts';
 import { until } from './support/until.ts';
 
 const corp = createCertificate({ subject: 'Corp Root' });
@@ -384,13 +384,19 @@ test('changes of state are events of the Node, Rejected and Failed as warnings',
   assert.deepEqual(events.sort(), ['Normal Synced', 'Warning NoCertificate']);
 });
 
-test('a label that goes away takes the trust with it and ends the agent; a Node of another UID does not', async (t) => {
+/** A node with the label of its pool, on which an agent has done its work. */
+async function joinPool(t: TestContext, options: Parameters<Stage['run']>[0] = {}) {
   const label = { key: 'node-trust-agent/enabled', value: 'true' };
   const stage = await setStage(t);
   stage.labelNode({ [label.key]: label.value });
   stage.apply({ a: corp.pem });
-  const agent = stage.run({ enabledBy: label, pollIntervalMs: 50 });
+  const agent = stage.run({ ...options, enabledBy: label });
   await stage.says(isSynced);
+  return { stage, agent };
+}
+
+test('a label that goes away takes the trust with it and ends the agent; a Node of another UID does not', async (t) => {
+  const { stage, agent } = await joinPool(t, { pollIntervalMs: 50 });
   stage.labelNode({});
   await stage.says(({ state }) => state === 'Disabled');
   await agent.ended;
@@ -399,12 +405,7 @@ test('a label that goes away takes the trust with it and ends the agent; a Node 
 });
 
 test('an agent that is told to end because its label went away takes the trust away first', async (t) => {
-  const label = { key: 'node-trust-agent/enabled', value: 'true' };
-  const stage = await setStage(t);
-  stage.labelNode({ [label.key]: label.value });
-  stage.apply({ a: corp.pem });
-  const agent = stage.run({ enabledBy: label });
-  await stage.says(isSynced);
+  const { stage, agent } = await joinPool(t);
   stage.labelNode({});
   await agent.stop();
   await stage.assertTrusts([], [corp]);
@@ -412,12 +413,7 @@ test('an agent that is told to end because its label went away takes the trust a
 });
 
 test('a farewell goes on until the Node says so', async (t) => {
-  const label = { key: 'node-trust-agent/enabled', value: 'true' };
-  const stage = await setStage(t);
-  stage.labelNode({ [label.key]: label.value });
-  stage.apply({ a: corp.pem });
-  const agent = stage.run({ enabledBy: label });
-  await stage.says(isSynced);
+  const { stage, agent } = await joinPool(t);
   stage.api.fail({ verb: 'patch', resource: 'nodes' }, { kind: 'status', code: 503 }, 2);
   stage.labelNode({});
   await agent.stop();
@@ -429,13 +425,8 @@ test('a farewell that hangs is given up within the time of its pod, and node-tru
   const patience = new AbortController(); // ends when this test says so
   const timeout = AbortSignal.timeout.bind(AbortSignal);
   t.mock.method(AbortSignal, 'timeout', (ms: number) => (ms === farewellMs ? patience.signal : timeout(ms)));
-  const label = { key: 'node-trust-agent/enabled', value: 'true' };
-  const stage = await setStage(t);
+  const { stage, agent } = await joinPool(t);
   const { sandbox } = stage;
-  stage.labelNode({ [label.key]: label.value });
-  stage.apply({ a: corp.pem });
-  const agent = stage.run({ enabledBy: label });
-  await stage.says(isSynced);
   const tool = '/usr/sbin/update-ca-certificates';
   const hangs = `case "$2" in */stage/*) exec ${tool} "$@" ;; esac\ntouch '${sandbox.at('/run/hangs')}'\nexec sleep 600`;
   await sandbox.write(tool, `#!/bin/sh\n${hangs}\n`, 0o755);
@@ -455,11 +446,7 @@ test('a farewell that hangs is given up within the time of its pod, and node-tru
 });
 
 test('an agent that is told to end otherwise takes nothing away', async (t) => {
-  const stage = await setStage(t);
-  stage.labelNode({ 'node-trust-agent/enabled': 'true' });
-  stage.apply({ a: corp.pem });
-  const agent = stage.run({ enabledBy: { key: 'node-trust-agent/enabled', value: 'true' } });
-  await stage.says(isSynced);
+  const { stage, agent } = await joinPool(t);
   await agent.stop();
   await stage.assertTrusts([corp], []);
 });

@@ -18,6 +18,8 @@ export interface Proof {
   isKept(print: string): boolean;
   /** All that is noted as loaded and is still desired is in the bundle, and nothing of ours that has come back with an old one. */
   isWhole(): boolean;
+  /** The bundle holds something of ours that is not desired and is in nobody's file: an old one has come back. */
+  hasReturned(): boolean;
   /** The Node says Synced: answers with the certificates, if that is true. */
   synced(suspect: Suspect, annotations: Readonly<Record<string, string | null>>): Prints | undefined;
   anchorChanges(call: string, print: string | undefined): void;
@@ -70,6 +72,13 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     return undefined;
   }
 
+  function hasReturned(): boolean {
+    const [bundle, standing] = [bundledPrints(disk), standingPrints(disk)];
+    return [...wanted.everGood].some(
+      (print) => bundle.has(print) && !wanted.desired.has(print) && !standing.has(print),
+    );
+  }
+
   return {
     get last() {
       return last;
@@ -80,11 +89,10 @@ export function createProof(court: Court, wanted: Wanted): Proof {
     isKept: (print) => wanted.desired.has(print) && last?.named.has(print) === true && !left.has(print),
     isWhole() {
       const bundle = bundledPrints(disk);
-      const standing = standingPrints(disk);
-      const isLeft = (print: string): boolean => !wanted.desired.has(print) && !standing.has(print);
-      const hasReturned = isNoted && [...bundle].some((print) => wanted.everGood.has(print) && isLeft(print));
-      return !hasReturned && [...loaded].every((print) => !wanted.desired.has(print) || bundle.has(print));
+      const isThere = (print: string): boolean => !wanted.desired.has(print) || bundle.has(print);
+      return !(isNoted && hasReturned()) && [...loaded].every(isThere);
     },
+    hasReturned,
     synced(suspect, annotations) {
       const named = namedIn(annotations['node-trust-agent/details']);
       const lie = findLie(suspect, named, annotations['node-trust-agent/bundle']);

@@ -3,7 +3,7 @@
 
 import { nameOf, readCertificates } from '../certificates.ts';
 import { anchorsFolder, bundlePath } from '../store-tool.ts';
-import { anchorPathOf, bundledPrints, type Prints, standingPrints } from '../store-views.ts';
+import { anchorPathOf, bundledPrints, type Prints } from '../store-views.ts';
 import type { Court, Suspect } from './court.ts';
 import type { Proof } from './proof.ts';
 import type { Wanted } from './wanted.ts';
@@ -58,9 +58,8 @@ export function createRepairs(court: Court, wanted: Wanted, proof: Proof): Repai
       const held = new Set(readCertificates(disk.read(path)).map(({ fingerprint }) => fingerprint));
       return kept.every((print) => anchorPathOf(print) !== path || held.has(print));
     }
-    const [bundle, standing] = [bundledPrints(disk), standingPrints(disk)];
-    const isBack = (print: string): boolean => bundle.has(print) && !wanted.desired.has(print) && !standing.has(print);
-    return kept.every((print) => bundle.has(print)) && ![...wanted.everGood].some(isBack);
+    const bundle = bundledPrints(disk);
+    return kept.every((print) => bundle.has(print)) && !proof.hasReturned();
   }
 
   function judgeFight(suspect: Suspect, message: string): void {

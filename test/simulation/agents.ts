@@ -90,6 +90,7 @@ export function createAgents(options: AgentsOptions): Agents {
       told: [],
       hasSeenLabel: !options.isPooled,
       unlabelledSinceMs: undefined,
+      hasLeft: false,
       isMember: !options.isPooled,
       pause: (milliseconds, signal) => clock.pause(milliseconds, process, signal),
       after: (milliseconds, run) => void clock.after(milliseconds, process, run),

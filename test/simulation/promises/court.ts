@@ -28,6 +28,8 @@ export interface Suspect {
   hasSeenLabel: boolean;
   /** Since when it has been told that the label is gone. */
   unlabelledSinceMs: number | undefined;
+  /** It has found it gone: an API server that it cannot ask afterwards takes that not back. */
+  hasLeft: boolean;
   isMember: boolean;
   /** It was told in its pass that the Secret is not there, which the next read confirms. */
   hasMissed: boolean;

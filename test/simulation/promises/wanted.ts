@@ -191,18 +191,20 @@ export function createWanted({ disk, clock, moment }: Court, onChange: () => voi
       suspect.hasMissed = false;
       if (isEnabled === true) {
         suspect.hasSeenLabel = true;
+        suspect.hasLeft = false;
         // One that is kept out by the lock takes nothing back.
         if (leaver === undefined || leaver.isDead || leaver === suspect)
           suspect.told.push(() => believe({ isLeaving: false }));
       }
-      suspect.isMember = isEnabled ?? (suspect.hasSeenLabel && !believed.isLeaving);
-      if (isEnabled !== false) {
+      if (isEnabled === false) {
+        const now = clock.elapsedMs();
+        suspect.unlabelledSinceMs ??= now;
+        suspect.hasLeft ||= suspect.hasSeenLabel && now - suspect.unlabelledSinceMs >= leaveConfirmMs;
+      } else {
         suspect.unlabelledSinceMs = undefined;
-        return;
       }
-      const now = clock.elapsedMs();
-      suspect.unlabelledSinceMs ??= now;
-      if (!suspect.hasSeenLabel || now - suspect.unlabelledSinceMs < leaveConfirmMs) return;
+      suspect.isMember = isEnabled ?? (suspect.hasSeenLabel && !suspect.hasLeft && !believed.isLeaving);
+      if (!suspect.hasLeft) return;
       suspect.told.push(() => {
         believe({ isLeaving: true });
         leaver = suspect;

@@ -14,7 +14,9 @@ async function slowTool({ sandbox }: Stage): Promise<{ started(): Promise<void>;
   const [running, may] = [sandbox.at('/run/tool-runs'), sandbox.at('/run/tool-may-end')];
   const isReal = 'case "$2" in *stage*) ;; *)';
   const wait = `echo > '${running}'; while [ ! -e '${may}' ]; do sleep 0.05; done;;`;
-  const script = `#!/bin/sh\n${isReal} ${wait} esac\nexec /usr/sbin/update-ca-certificates "$@"\n`;
+  // Where nobody reads its output any more the tool dies, and leaves its temporary files.
+  const tmp = `export TMPDIR='${sandbox.at('/run')}'`;
+  const script = `#!/bin/sh\n${isReal} ${wait} esac\n${tmp}\nexec /usr/sbin/update-ca-certificates "$@"\n`;
   await sandbox.write('/usr/sbin/update-ca-certificates', script, 0o755);
   return {
     async started() {

@@ -202,7 +202,7 @@ function killGroup(pid: number | undefined): void {
 
 /** One line for a message: the last three that a program said, since neither the first nor the last is always the point. */
 function oneLine(output: string): string {
-  const lines = output.split('\n').map((line) => line.trim());
+  const lines = output.split('\n').map((line) => line.trim().replace(/\.$/, ''));
   return lines
     .filter((line) => line !== '')
     .slice(-3)

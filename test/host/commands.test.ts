@@ -17,7 +17,7 @@ test('what a program prints and that it ended well is the answer', async () => {
 
 test('a program that fails is ToolFailed with the last lines of its standard error, else of its output', async () => {
   await using host = await createHost({
-    complain: 'echo out; printf "early\\nfirst\\n\\n last \\nthe end\\n" >&2; exit 3',
+    complain: 'echo out; printf "early\\nfirst\\n\\n last. \\nthe end.\\n" >&2; exit 3',
     print: 'echo out; exit 4',
     keep: 'exit 5',
     chatter: 'printf %01000d 0 >&2; exit 6',

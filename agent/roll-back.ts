@@ -73,7 +73,7 @@ export async function endRollBack(
   const isGone = !added.some((certificate) => isOnHost(certificate, after));
   if (isGone && runtime?.kind !== 'failed') {
     const names = added.map(({ subject }) => subject).join('; ');
-    const error = new AgentError('RolledBack', { added: names, evidence }, { retry });
+    const error = new AgentError('RolledBack', { added: names, evidence, isHeld: retry === 'content' }, { retry });
     return planTrust(kept, after).length === 0 ? { error, after, proven: kept.certificates } : { error, after };
   }
   const failed = [store, runtime].find((part) => part?.kind === 'failed');

@@ -63,6 +63,7 @@ test('an addition that the tool does not get into the store is taken away again,
   const failed = await pass(node, present(kept, added));
   assert.deepEqual([outcome(failed), failed.next.kind], [['Failed', 'RolledBack'], 'back-off']);
   assert.match(failed.status.message, /\(CN=Added Root\) was taken away again, since ToolFailed: .*it is broken/);
+  assert.match(failed.status.message, /; it is tried again by itself; mend/);
   assert.deepEqual(
     failed.status.trusted?.certificates.map(({ certificate }) => certificate.subject),
     ['CN=Kept Root'],
@@ -199,6 +200,7 @@ test('what was rolled back for good is not tried again because somebody restarts
   await node.runtime.failNextRestart('fails');
   const failed = await pass(node, present(kept, added));
   assert.deepEqual(outcome(failed), ['Failed', 'RolledBack']);
+  assert.match(failed.status.message, /; it is not tried again by itself; mend/);
   for (const verb of ['restart', 'stop', 'start']) {
     await node.runtime.systemctl(verb, unit);
     const again = await pass(node, present(kept, added));

@@ -189,9 +189,9 @@ export const operationalReasons = {
     retry: 'content',
     meaning:
       'Certificates that were added could not be brought into use and were taken away again. Those trusted before stay, and what left the source stays gone.',
-    remedy: `Mend what the message names, or take what was added out of the source. After a failed tool or a full disk it is tried again by itself; to try again: ${retryCommand}.`,
-    message: ({ added, evidence }: { readonly added: string } & Evidence) =>
-      `what was added (${added}) was taken away again, since ${evidence}`,
+    remedy: `Mend what the message names, or take what was added out of the source. To try again at once: ${retryCommand}.`,
+    message: ({ added, evidence, isHeld }: { readonly added: string; readonly isHeld: boolean } & Evidence) =>
+      `what was added (${added}) was taken away again, since ${evidence}; it is ${isHeld ? 'not tried' : 'tried'} again by itself`,
   }),
   RollbackFailed: operational({
     severity: 'error',

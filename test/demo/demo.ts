@@ -63,14 +63,18 @@ async function claimPull(stage: Stage, which: 'old' | 'new', expected: 'works' |
   );
 }
 
+function showSteps(stage: Stage): void {
+  for (const { sentence, at } of stage.newSteps()) {
+    line(' ', styleText('dim', sentence), at.getTime() - performance.timeOrigin - startedAt);
+  }
+}
+
 async function claimSynced(stage: Stage, count: number, since: number): Promise<void> {
   const status = await stage.annotated(
     ({ state, certificates }) => state === 'Synced' && certificates === String(count),
   );
   const took = ((performance.now() - since) / 1000).toFixed(1);
-  for (const { sentence, at } of stage.newSteps()) {
-    line(' ', styleText('dim', sentence), at.getTime() - performance.timeOrigin - startedAt);
-  }
+  showSteps(stage);
   const says = `the Node says ${styleText('bold', 'Synced')}, certificates ${count}, ${took} s after the change`;
   claim(status['reason'] === '', says, status['reason']);
   note(styleText('dim', status['message'] ?? ''));
@@ -133,10 +137,35 @@ async function play(stage: Stage): Promise<void> {
   await claimPull(stage, 'new', 'works');
   await claimRestarts(stage, restarts, 0);
 
-  chapter('g  The Secret is deleted; the grace is 1 s here');
+  chapter('g  A CA is added, and containerd does not come back from its restart');
+  await stage.failNextRestart();
+  stage.applySecret({ 'corp-2026.pem': next.ca.pem, 'corp.pem': old.ca.pem });
+  const undone = await stage.annotated(({ reason }) => reason === 'RolledBack');
+  showSteps(stage);
+  claim(
+    undone['state'] === 'Failed',
+    `the Node says ${styleText('bold', 'Failed')}, reason RolledBack`,
+    undone['state'],
+  );
+  note(styleText('dim', undone['message'] ?? ''));
+  await claimPull(stage, 'new', 'works');
+  await claimPull(stage, 'old', 'x509');
+  await claimRestarts(stage, restarts, 2);
+  note('once with the CA that was added, and once more without it');
+
+  chapter('h  Somebody deletes the file of our certificate on the node');
+  restarts = await stage.restarts();
   stage.applySecret({ 'corp-2026.pem': next.ca.pem });
   await stage.annotated(({ state }) => state === 'Synced');
-  restarts = await stage.restarts();
+  stage.newSteps();
+  const repaired = await stage.deleteAnchor();
+  showSteps(stage);
+  claim(repaired.includes('it was gone'), 'it was noticed, put back, and told as an event of the Node:', repaired);
+  note(styleText('dim', repaired));
+  await claimPull(stage, 'new', 'works');
+  await claimRestarts(stage, restarts, 0);
+
+  chapter('i  The Secret is deleted; the grace is 1 s here');
   since = stage.deleteSecret();
   const waiting = await stage.annotated(({ state }) => state === 'Waiting');
   claim(

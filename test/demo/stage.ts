@@ -11,6 +11,7 @@ import { type Cluster, createCluster, secret } from '../support/cluster.ts';
 import { createSandbox } from '../support/sandbox.ts';
 
 const nodeName = 'demo-node';
+const anchors = '/usr/local/share/ca-certificates';
 
 export interface Stage extends AsyncDisposable {
   readonly root: string;
@@ -22,6 +23,10 @@ export interface Stage extends AsyncDisposable {
   /** Both answer with the moment of the change, as performance.now() tells it. */
   applySecret(entries: Readonly<Record<string, string>>): number;
   deleteSecret(): number;
+  /** The next restart of the runtime ends with its process dead. */
+  failNextRestart(): Promise<void>;
+  /** One of ours. Answers with what the event of its repair says. */
+  deleteAnchor(): Promise<string>;
   /** The Node's annotations of ours, once they are as the predicate wants them. */
   annotated: Cluster['says'];
   /** What the agent has logged as done since it was asked last. */
@@ -86,6 +91,14 @@ export async function setStage(): Promise<Stage> {
     deleteSecret() {
       api.delete(secret);
       return performance.now();
+    },
+    failNextRestart: () => sandbox.runtime.failNextRestart('fails'),
+    async deleteAnchor() {
+      const anchor = (await sandbox.list(anchors)).find((name) => name.startsWith('node-trust-'));
+      await sandbox.remove(`${anchors}/${anchor}`);
+      const told = () => api.list('Event', 'default').find(({ reason }) => reason === 'DriftRepaired');
+      await api.seen(({ resource }) => resource === 'events' && told() !== undefined);
+      return `DriftRepaired: ${String(told()?.['message'])}`;
     },
     annotated: cluster.says,
     newSteps() {

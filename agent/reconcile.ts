@@ -8,25 +8,15 @@ import type { FactsFile } from './host/facts.ts';
 import type { Host } from './host/host.ts';
 import { beyondTrust } from './restart-time.ts';
 import type { AdmissionOptions } from './trust/admission.ts';
-import { createBundle, type TrustBundle } from './trust/bundle.ts';
-import type { Certificate, Fingerprint } from './trust/certificate.ts';
-import {
-  type Decision,
-  type DecisionContext,
-  decideTrust,
-  forgetRemoved,
-  keepTrust,
-  rememberedPrints,
-  type SourceMemory,
-  withdrawTrust,
-} from './trust/desired.ts';
+import type { TrustBundle } from './trust/bundle.ts';
+import { type Decision, decideTrust, keepTrust, type SourceMemory, withdrawTrust } from './trust/desired.ts';
 import type { Drift } from './trust/drift.ts';
-import { anchorName, type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
+import { type Observation, ownOnHost, trustedNow } from './trust/observation.ts';
 import type { Step } from './trust/plan.ts';
 import { explainOperational } from './trust/reasons.ts';
 import { type Next, reportFailure, reportPass } from './trust/report.ts';
 import type { Source, SourceSnapshot } from './trust/source.ts';
-import { mergeDecisions, type SourceDecision } from './trust/sources.ts';
+import { decideBoth, type SourceDecision } from './trust/sources.ts';
 import { type Status, sentence } from './trust/status.ts';
 
 /** Follow the source, or leave what is there as it is, or take away all that is ours, at once. */
@@ -135,49 +125,34 @@ export async function decide(
   signal: AbortSignal,
 ): Promise<Decided> {
   const { source: main, local, now, graceMs } = context;
-  const facts = await host.facts.read();
-  // Where the cluster is left nobody comes back for the end of a grace.
-  const shared = { graceMs: aim === 'withdraw' ? 0 : graceMs, admission: admissionFor(host, context.admission) };
+  const { source: memory, local: memoryOfFile } = await host.facts.read();
+  const onHost = ownOnHost(observed);
   const read = async (source: Source): Promise<SourceSnapshot> => {
     const snapshot = await source.read(signal);
     signal.throwIfAborted();
     return snapshot;
   };
-  const decideOne = (
-    source: Source,
-    snapshot: SourceSnapshot,
-    known: Pick<DecisionContext, 'memory' | 'onHost'>,
-  ): Decision => {
-    return decideTrust(snapshot, { ...shared, ...known, source: source.name, now: now() });
+  const ofFile = aim === 'keep' || local === undefined ? undefined : await read(local);
+  const atBoot = ofFile && (await host.readBootList());
+  const ofMain = aim === 'follow' ? await read(main) : undefined;
+  const terms = {
+    now: now(),
+    // Where the cluster is left nobody comes back for the end of a grace.
+    graceMs: aim === 'withdraw' ? 0 : graceMs,
+    admission: admissionFor(host, context.admission),
   };
-  const onHost = ownOnHost(observed);
-  if (aim === 'keep') {
-    const known = { ...shared, source: main.name, memory: facts.source, onHost, now: now() };
-    return { source: main.name, decision: keepTrust(known) };
-  }
-  const without = (prints: ReadonlySet<Fingerprint>): TrustBundle =>
-    createBundle(onHost.certificates.filter(({ fingerprint }) => !prints.has(fingerprint)));
-  // What lies there and is not remembered as the other's is the last good set of a file that is there and says nothing good; of
-  // one that is gone, what a boot has installed from it.
-  const ofLocal = local && (await read(local));
-  const atBoot = await host.readBootList();
-  const { certificates: others } = without(rememberedPrints(facts.source));
-  const isOfBoot = ({ fingerprint }: Certificate): boolean => atBoot?.has(anchorName(fingerprint)) === true;
-  const unclaimed = createBundle(ofLocal?.kind === 'absent' ? others.filter(isOfBoot) : others);
-  const memory = forgetRemoved(facts.local, atBoot, onHost);
-  const own = local && ofLocal && decideOne(local, ofLocal, { memory, onHost: unclaimed });
-  const ofOwn = new Set(own?.desired.certificates.map(({ fingerprint }) => fingerprint));
-  // Before any agent remembers the other, what a boot has installed, and the file holds no more, was never its.
-  const left = local !== undefined && facts.source === undefined ? others.filter(isOfBoot) : [];
-  const rest = without(new Set([...ofOwn, ...left.map(({ fingerprint }) => fingerprint)]));
-  const decision =
-    aim === 'withdraw'
-      ? withdrawTrust(main.name)
-      : decideOne(main, await read(main), { memory: facts.source, onHost: rest });
-  const first = { source: main.name, decision };
-  if (local === undefined || own === undefined) return first;
-  const remembered = atBoot === undefined ? own.memory : { ...own.memory, atBoot: [...atBoot].sort() };
-  return { ...mergeDecisions(first, { source: local.name, decision: own }), local: remembered };
+  const decideMain = (unclaimed: TrustBundle): Decision => {
+    const context = { ...terms, source: main.name, memory, onHost: unclaimed };
+    if (aim === 'keep') return keepTrust(context);
+    return ofMain === undefined ? withdrawTrust(main.name) : decideTrust(ofMain, context);
+  };
+  if (local === undefined || ofFile === undefined) return { source: main.name, decision: decideMain(onHost) };
+  return decideBoth(
+    { source: main.name, memory, decide: decideMain },
+    { source: local.name, memory: memoryOfFile, snapshot: ofFile },
+    { onHost, atBoot },
+    terms,
+  );
 }
 
 /** A store that drops certificates which are not CAs cannot be told to keep them. */

@@ -284,6 +284,19 @@ test('a file that was broken before any agent ran keeps what it had installed, a
   }
 });
 
+test('where the records are lost, too, what a Secret holds is not taken for the broken file’s, but for what a boot has installed', async () => {
+  await using node = await createSandbox({ roots: 1 });
+  await boot(node, early);
+  await node.write(bootList, `${nameOf(early)}\n`);
+  await passWithFile(node, present(early, late));
+  await node.write(bootFile, 'broken');
+  await node.remove(state);
+  await passWithFile(node, present(early, late));
+  assert.deepEqual(await ownAnchors(node), [early, late].map(nameOf).sort());
+  await passWithFile(node, absent, { graceMs: 0 });
+  assert.deepEqual(await ownAnchors(node), [nameOf(early)]);
+});
+
 test('a file that goes away keeps its trust for the grace, as a Secret does', async () => {
   await using node = await createSandbox({ roots: 1 });
   await boot(node, early);
